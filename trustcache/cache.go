@@ -1,0 +1,367 @@
+package trustcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+const (
+	// missAge: a tag that a snapshot does not have is looked for once more
+	// when the snapshot is older than this, and so is a repository that had no
+	// trust data: a publisher who has just signed is not kept waiting.
+	missAge = 2 * time.Second
+	// retryAfterFailure: how long a failed update is not tried again.
+	retryAfterFailure = time.Second
+	// patience: how long a caller waits for an update while a snapshot stands.
+	patience = 2 * time.Second
+)
+
+// A Source fetches and verifies what the publishers of repositories signed.
+type Source interface {
+	// Fetch returns the newest verified snapshot of the repository gun. prev
+	// is the last snapshot that Fetch returned for it, or nil where none is
+	// remembered; a Source must not rely on getting it back to refuse older
+	// versions. The cache calls Fetch for one repository at most once at a
+	// time, for different ones concurrently. Every error wraps one of this
+	// package's sentinels.
+	Fetch(ctx context.Context, gun string, prev *Snapshot) (*Snapshot, error)
+}
+
+// Options configure a Cache. Source is required.
+type Options struct {
+	Source Source
+	// Refresh is how long a verified snapshot is used before Source is asked
+	// again; MaxStale how long one stands after the last good answer. Zero
+	// means 60 s and 24 h.
+	Refresh, MaxStale time.Duration
+	// Deadline bounds one call of Source.Fetch; zero means 20 s.
+	Deadline time.Duration
+	// MaxBytes bounds the snapshots in memory, MaxUnknown the number of
+	// remembered repositories without a snapshot. Zero means 64 MiB and 4,096.
+	MaxBytes   int64
+	MaxUnknown int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// OnRefresh, when not nil, is told the outcome of every call of
+	// Source.Fetch, from the goroutine that made it.
+	OnRefresh func(Refresh)
+}
+
+// Refresh is the outcome of one call of Source.Fetch.
+type Refresh struct {
+	GUN      string
+	Duration time.Duration
+	Err      error // nil when the snapshot is good
+	// Panic is the stack of a panic of the Source, nil where there was none.
+	Panic []byte
+	// Standing says that an older snapshot goes on being used after Err.
+	Standing bool
+}
+
+// View is what a caller gets: a snapshot that may be used now.
+type View struct {
+	*Snapshot
+	// Stale is nil while the snapshot is fresh; otherwise why the source gave
+	// no newer answer.
+	Stale error
+	// Contact is when the source last gave a good answer.
+	Contact time.Time
+}
+
+// Cache is safe for concurrent use. Close it to end its refreshes.
+type Cache struct {
+	opts Options
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	known   *simplelru.LRU[string, *state]
+	bytes   int64
+	unknown *simplelru.LRU[string, failure]
+	flights map[string]*flight
+	closed  bool
+}
+
+// state is what is known of one repository; replaced, never modified.
+type state struct {
+	snap    *Snapshot
+	contact time.Time // last good answer
+	early   time.Time // from here on a caller starts a refresh without waiting
+	retry   time.Time // after a failure: not before
+	err     error     // last failure, nil after a good answer
+}
+
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// flight is one refresh under way; done is closed after st and err are set.
+type flight struct {
+	done chan struct{}
+	st   *state
+	err  error
+}
+
+// New returns an empty cache.
+func New(opts Options) *Cache {
+	if opts.Refresh <= 0 {
+		opts.Refresh = time.Minute
+	}
+	if opts.MaxStale <= 0 {
+		opts.MaxStale = 24 * time.Hour
+	}
+	if opts.Deadline <= 0 {
+		opts.Deadline = 20 * time.Second
+	}
+	if opts.MaxBytes <= 0 {
+		opts.MaxBytes = 64 << 20
+	}
+	if opts.MaxUnknown <= 0 {
+		opts.MaxUnknown = 4096
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	c := &Cache{opts: opts, flights: map[string]*flight{}}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.known, _ = simplelru.NewLRU(int(^uint(0)>>1), func(_ string, s *state) { c.bytes -= s.snap.Size() })
+	c.unknown, _ = simplelru.NewLRU[string, failure](opts.MaxUnknown, nil)
+	return c
+}
+
+// Close ends the refreshes under way and waits for them. A closed cache goes
+// on answering from what it has.
+func (c *Cache) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.wg.Wait()
+}
+
+// Repository returns the snapshot of gun, refreshed where it is due. The
+// error wraps one of this package's sentinels, or is ctx's.
+func (c *Cache) Repository(ctx context.Context, gun string) (View, error) {
+	return c.view(ctx, gun, "")
+}
+
+// Tag is Repository for a caller that wants tag: a snapshot that does not
+// have it and is older than two seconds is refreshed once before it answers.
+func (c *Cache) Tag(ctx context.Context, gun, tag string) (View, error) {
+	return c.view(ctx, gun, tag)
+}
+
+// view answers from memory while the snapshot is fresh and does not miss the
+// tag, if one is asked for; otherwise it joins or starts a refresh.
+func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
+	now := c.opts.Now()
+	c.mu.Lock()
+	st, have := c.known.Get(gun)
+	if have && c.fresh(st, now) && !misses(st, tag, now) {
+		if !now.Before(st.early) && !now.Before(st.retry) {
+			c.startLocked(gun, st)
+		}
+		c.mu.Unlock()
+		return c.answer(gun, st, now)
+	}
+	if have && now.Before(st.retry) {
+		c.mu.Unlock()
+		return c.answer(gun, st, now)
+	}
+	if !have {
+		if f, ok := c.unknown.Get(gun); ok && now.Before(f.until) {
+			c.mu.Unlock()
+			return View{}, f.err
+		}
+	}
+	f := c.startLocked(gun, st)
+	c.mu.Unlock()
+	if f == nil {
+		return c.answer(gun, st, now)
+	}
+	return c.wait(ctx, gun, f, st)
+}
+
+// misses says whether a refresh may bring a tag that the snapshot lacks.
+func misses(st *state, tag string, now time.Time) bool {
+	if tag == "" || now.Sub(st.contact) < missAge {
+		return false
+	}
+	_, found := st.snap.Lookup(tag)
+	return !found
+}
+
+// wait waits for the refresh: as long as it takes where there is nothing to
+// answer with, else no longer than a caller should be kept.
+func (c *Cache) wait(ctx context.Context, gun string, f *flight, st *state) (View, error) {
+	var enough <-chan time.Time
+	if st != nil && c.stands(st, c.opts.Now()) == nil {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		enough = timer.C
+	}
+	select {
+	case <-f.done:
+	case <-enough:
+		if st.err == nil {
+			slow := *st
+			slow.err = fmt.Errorf("%w: %s: no answer within %s", ErrUnreachable, gun, patience)
+			st = &slow
+		}
+		return c.answer(gun, st, c.opts.Now())
+	case <-ctx.Done():
+		return View{}, ctx.Err()
+	}
+	if f.st == nil {
+		return View{}, f.err
+	}
+	return c.answer(gun, f.st, c.opts.Now())
+}
+
+// answer turns a state into what the caller gets: a fresh view, a stale one,
+// or the reason why nothing stands.
+func (c *Cache) answer(gun string, st *state, now time.Time) (View, error) {
+	if st == nil {
+		return View{}, fmt.Errorf("%w: %s: shutting down", ErrUnreachable, gun)
+	}
+	if err := c.stands(st, now); err != nil {
+		return View{}, err
+	}
+	v := View{Snapshot: st.snap, Contact: st.contact}
+	if !c.fresh(st, now) {
+		if v.Stale = st.err; v.Stale == nil {
+			v.Stale = fmt.Errorf("%w: %s: no answer yet", ErrUnreachable, gun)
+		}
+	}
+	return v, nil
+}
+
+// fresh says whether the snapshot may be used without asking the source.
+func (c *Cache) fresh(st *state, now time.Time) bool {
+	return now.Before(st.contact.Add(c.opts.Refresh)) && now.Before(st.snap.expires) && !errors.Is(st.err, ErrVanished)
+}
+
+// stands returns nil while the snapshot may be used at all.
+func (c *Cache) stands(st *state, now time.Time) error {
+	if errors.Is(st.err, ErrVanished) {
+		return st.err
+	}
+	var ended error
+	switch {
+	case !now.Before(st.snap.expires):
+		ended = fmt.Errorf("%w: %s of %s expired at %s", ErrExpired, st.snap.expiresRole, st.snap.gun, st.snap.expires.UTC().Format(time.RFC3339))
+	case !now.Before(st.contact.Add(c.opts.MaxStale)):
+		ended = fmt.Errorf("%w: %s: no good answer for %s", ErrUnreachable, st.snap.gun, c.opts.MaxStale)
+	default:
+		return nil
+	}
+	if st.err != nil {
+		return st.err // why nothing newer is here says more than what ended
+	}
+	return ended
+}
+
+// startLocked joins the refresh of gun under way or starts one; nil when the
+// cache is closed.
+func (c *Cache) startLocked(gun string, st *state) *flight {
+	if f, ok := c.flights[gun]; ok {
+		return f
+	}
+	if c.closed {
+		return nil
+	}
+	f := &flight{done: make(chan struct{})}
+	c.flights[gun] = f
+	c.wg.Go(func() { c.refresh(gun, st, f) })
+	return f
+}
+
+func (c *Cache) refresh(gun string, old *state, f *flight) {
+	var prev *Snapshot
+	if old != nil {
+		prev = old.snap
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, c.opts.Deadline)
+	defer cancel()
+	start := c.opts.Now()
+	snap, stack, err := c.fetch(ctx, gun, prev)
+	now := c.opts.Now()
+
+	c.mu.Lock()
+	switch {
+	case err == nil:
+		f.st = c.good(snap, start)
+		c.putLocked(gun, f.st)
+		c.unknown.Remove(gun)
+	case old != nil:
+		failed := *old
+		if !errors.Is(old.err, ErrVanished) || errors.Is(err, ErrVanished) {
+			failed.err = err // only good metadata ends "vanished"
+		}
+		failed.retry = now.Add(retryAfterFailure)
+		f.st = &failed
+		c.putLocked(gun, f.st)
+	default:
+		f.err = err
+		hold := retryAfterFailure
+		if errors.Is(err, ErrNoTrustData) {
+			hold = missAge
+		}
+		c.unknown.Add(gun, failure{err: err, until: now.Add(hold)})
+	}
+	delete(c.flights, gun)
+	c.mu.Unlock()
+	close(f.done)
+
+	if c.opts.OnRefresh != nil {
+		standing := err != nil && f.st != nil && c.stands(f.st, now) == nil
+		c.opts.OnRefresh(Refresh{GUN: gun, Duration: now.Sub(start), Err: err, Panic: stack, Standing: standing})
+	}
+}
+
+// good is the state after a good answer. The request's start counts as the
+// contact: what was signed after it may be missing. A caller in the last
+// fifth of the refresh interval, spread by chance, starts the next refresh
+// ahead of time, so that callers seldom wait for one.
+func (c *Cache) good(snap *Snapshot, contact time.Time) *state {
+	lead := time.Duration((0.1 + 0.1*rand.Float64()) * float64(c.opts.Refresh))
+	return &state{snap: snap, contact: contact, early: contact.Add(c.opts.Refresh - lead)}
+}
+
+// fetch keeps a panic of the source from ending the process.
+func (c *Cache) fetch(ctx context.Context, gun string, prev *Snapshot) (snap *Snapshot, stack []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			snap, stack = nil, debug.Stack()
+			err = fmt.Errorf("%w: %s: the metadata made the verifier panic", ErrMalicious, gun)
+		}
+	}()
+	snap, err = c.opts.Source.Fetch(ctx, gun, prev)
+	if err == nil && snap == nil {
+		err = fmt.Errorf("%w: %s: the source returned nothing", ErrUnreachable, gun)
+	}
+	return snap, nil, err
+}
+
+// putLocked stores the state and evicts the least recently used repositories
+// until the snapshots fit into their budget; the newest always stays.
+func (c *Cache) putLocked(gun string, st *state) {
+	if old, ok := c.known.Peek(gun); ok {
+		c.bytes -= old.snap.Size()
+	}
+	c.known.Add(gun, st)
+	c.bytes += st.snap.Size()
+	for c.bytes > c.opts.MaxBytes && c.known.Len() > 1 {
+		c.known.RemoveOldest()
+	}
+}

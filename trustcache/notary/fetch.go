@@ -1,0 +1,126 @@
+package notary
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"syscall"
+
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// errNotFound is Notary's own word that a file does not exist (its JSON error
+// METADATA_NOT_FOUND). Any other 404 comes from something in between and says
+// nothing about trust.
+var errNotFound = errors.New("metadata not found")
+
+// file fetches one metadata file and hands it to use while its size counts
+// against the bound on metadata in memory. noCache asks caches on the way to
+// be passed by.
+func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) error {
+	if err := u.source.memory.Acquire(u.ctx, limit); err != nil {
+		return u.unreachable(err)
+	}
+	defer u.source.memory.Release(limit)
+	raw, err := u.get(name, limit, noCache)
+	if err != nil {
+		return err
+	}
+	return use(raw)
+}
+
+func (u *update) get(name string, limit int64, noCache bool) ([]byte, error) {
+	base := u.source.opts.URL
+	req := (&http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + "/v2/" + u.gun + "/_trust/tuf/" + name},
+		Header: http.Header{"Accept": {"application/json"}},
+	}).WithContext(u.ctx)
+	if noCache {
+		req.Header.Set("Cache-Control", "no-cache")
+	}
+	resp, err := u.source.opts.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, u.unreachable(err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return nil, u.judgeNotFound(resp.Body)
+	case resp.StatusCode != http.StatusOK:
+		return nil, u.unreachable(fmt.Errorf("status %d for %s", resp.StatusCode, name))
+	case resp.Header.Get("Content-Encoding") != "":
+		return nil, u.unreachable(fmt.Errorf("encoded answer for %s", name))
+	}
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, u.unreachable(err)
+	}
+	if int64(len(raw)) > limit {
+		return nil, u.bad(name, fmt.Errorf("larger than %d bytes", limit))
+	}
+	return raw, nil
+}
+
+// judgeNotFound tells Notary's own 404 from any other.
+func (u *update) judgeNotFound(body io.Reader) error {
+	var answer struct {
+		Errors []struct{ Code string }
+	}
+	raw, err := io.ReadAll(io.LimitReader(body, 64<<10))
+	if err == nil && json.Unmarshal(raw, &answer) == nil && len(answer.Errors) > 0 {
+		metadata := func(e struct{ Code string }) bool { return e.Code == "METADATA_NOT_FOUND" }
+		if slices.ContainsFunc(answer.Errors, metadata) {
+			return errNotFound
+		}
+	}
+	return u.unreachable(errors.New("status 404 that is not Notary's own"))
+}
+
+// unreachable says why no answer could be judged, without the address of the
+// trust server: clients see this text.
+func (u *update) unreachable(err error) error {
+	return fmt.Errorf("%w: %s: %s", trustcache.ErrUnreachable, u.gun, reason(err))
+}
+
+func reason(err error) string {
+	var (
+		dns     *net.DNSError
+		timeout net.Error
+		opErr   *net.OpError
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "shutting down"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return "answer cut short"
+	case errors.As(err, &dns):
+		return "host name does not resolve"
+	case errors.As(err, &opErr):
+		return opErr.Op + " failed"
+	}
+	return err.Error()
+}
+
+// bad says that metadata must not be believed; nil stays nil, and errors that
+// already have a class keep it.
+func (u *update) bad(what string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, errNotFound):
+		return err
+	case errors.Is(err, trustcache.ErrMalicious), errors.Is(err, trustcache.ErrExpired),
+		errors.Is(err, trustcache.ErrUnreachable), errors.Is(err, trustcache.ErrVanished):
+		return err
+	}
+	return fmt.Errorf("%w: %s of %s: %w", trustcache.ErrMalicious, what, u.gun, err)
+}

@@ -1,0 +1,131 @@
+// Package notary is the trust source for Notary v1 (Docker Content Trust): it
+// fetches TUF metadata from a Notary server, verifies it and says what is
+// signed. It is the only importer of a TUF library, and uses that library for
+// single steps alone (types, key forms, one signature at a time): the order of
+// the steps, what is remembered and what is refused is decided here.
+//
+// An update follows the client workflow of TUF 1.0 section 5 in Notary's
+// dialect: trusted root (root.go), then timestamp, snapshot (update.go), then
+// targets and delegations (targets.go), each through the same reader: bounded
+// fetch (fetch.go), scan (scan.go), signatures over the very bytes that are
+// parsed afterwards (verify.go).
+//
+// It refuses to fall back past a role that decides and cannot be verified, to
+// go back to an older version, and to hand any byte to a library before its
+// own scan has capped size and nesting.
+package notary
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"golang.org/x/sync/semaphore"
+)
+
+// Options configure a Source. URL and Transport are required.
+type Options struct {
+	// URL is the Notary server, without "/v2/" and without a trailing slash.
+	URL *url.URL
+	// Transport sends the requests, with Notary's own credentials if there are
+	// any. Redirects are not followed.
+	Transport http.RoundTripper
+	// RootKeys returns the pinned canonical root key IDs of a GUN; none when no
+	// pin covers it. It must be safe for concurrent use. Nil means no pins.
+	RootKeys func(gun string) []string
+	// TrustOnFirstUse accepts the first root seen of a GUN that no pin covers.
+	TrustOnFirstUse bool
+	// Store remembers verified roots and versions; nil means a new MemoryStore.
+	Store Store
+	// Limits bound what is read; zero fields mean DefaultLimits.
+	Limits Limits
+	// RootPoll is how often a next root is asked for without any sign of a
+	// rotation; zero means an hour.
+	RootPoll time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// OnPanic, when not nil, is told of a panic that metadata caused in a
+	// library; it is an error for the caller of Fetch all the same.
+	OnPanic func(gun string, stack []byte)
+}
+
+// Source implements trustcache.Source. It is safe for concurrent use, with at
+// most one Fetch per GUN at a time.
+type Source struct {
+	opts   Options
+	memory *semaphore.Weighted
+}
+
+// New returns a source.
+func New(opts Options) *Source {
+	if opts.Store == nil {
+		opts.Store = NewMemoryStore()
+	}
+	if opts.RootPoll <= 0 {
+		opts.RootPoll = time.Hour
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.RootKeys == nil {
+		opts.RootKeys = func(string) []string { return nil }
+	}
+	opts.Limits = opts.Limits.withDefaults()
+	return &Source{opts: opts, memory: semaphore.NewWeighted(opts.Limits.Memory)}
+}
+
+// Fetch brings the verified view of gun up to date. See trustcache.Source.
+func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapshot) (snap *trustcache.Snapshot, err error) {
+	defer s.recover(gun, &err)
+	u, err := s.begin(ctx, gun, prev)
+	if err != nil {
+		return nil, err
+	}
+	return u.run()
+}
+
+// recover turns a panic of a library over hostile bytes into an error.
+func (s *Source) recover(gun string, err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	*err = fmt.Errorf("%w: metadata of %s made the verifier panic", trustcache.ErrMalicious, gun)
+	if s.opts.OnPanic != nil {
+		s.opts.OnPanic(gun, debug.Stack())
+	}
+}
+
+// OfferedKey is a root key that a Notary server offers and nobody verified.
+type OfferedKey struct {
+	KeyID   string // canonical, the form that root-keys wants
+	Subject string // common name of the certificate
+	Expires time.Time
+}
+
+// Offered returns the root keys that the server offers for gun, for a human
+// to compare with what the publisher says. Nothing may be decided by them.
+func (s *Source) Offered(ctx context.Context, gun string) (keys []OfferedKey, err error) {
+	defer s.recover(gun, &err)
+	u := &update{ctx: ctx, source: s, gun: gun}
+	var offered *root
+	err = u.file("root.json", s.opts.Limits.Root, false, func(raw []byte) error {
+		env, err := s.openEnvelope(raw)
+		if err != nil {
+			return u.bad("root", err)
+		}
+		offered, err = parseRoot(raw, env.Signed, gun)
+		return u.bad("root", err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range offered.role("root").keys {
+		keys = append(keys, OfferedKey{KeyID: k.canonical, Subject: k.cert.Subject.CommonName, Expires: k.cert.NotAfter})
+	}
+	return keys, nil
+}

@@ -1,0 +1,327 @@
+package notary
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+const (
+	targetsName  = "targets"
+	releasesName = "targets/releases"
+)
+
+// decides says whether a role's word counts for some tag: Docker's roles, and
+// what hangs below targets/releases, since a tag there hides one in targets.
+func decides(role string) bool {
+	return role == targetsName || role == releasesName || strings.HasPrefix(role, releasesName+"/")
+}
+
+// delegation is a role as its parent appoints it.
+type delegation struct {
+	name  string
+	keys  *roleKeys
+	err   error    // why keys is nil
+	paths []string // prefixes of the target names it may sign, parents' applied
+}
+
+func (d *delegation) allows(tag string) bool {
+	return slices.ContainsFunc(d.paths, func(prefix string) bool { return strings.HasPrefix(tag, prefix) })
+}
+
+// targetsRole is a verified targets or delegation file.
+type targetsRole struct {
+	delegation
+	common
+	hash     [sha256.Size]byte
+	signers  []string
+	entries  []entry
+	children []delegation
+}
+
+// entry is one signed tag.
+type entry struct {
+	tag      string
+	digest   trustcache.Digest
+	length   int64
+	noDigest bool
+}
+
+// readRoles walks the delegations breadth first, as Notary's clients do, and
+// leaves in m the roles that were verified. Any failure of a role that decides
+// fails the update; one that only names signers is noted and left out.
+func (u *update) readRoles(m *memo) (notes []trustcache.Evidence, err error) {
+	queue := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: []string{""}}}
+	for len(queue) > 0 {
+		d := queue[0]
+		queue = queue[1:]
+		role, err := u.readRole(m.snapshot, d)
+		switch {
+		case err != nil && decides(d.name):
+			return nil, err
+		case err != nil:
+			notes = append(notes, trustcache.Evidence{Role: d.name, Note: err.Error()})
+			m.complete = m.complete && !errors.Is(err, trustcache.ErrUnreachable)
+			continue
+		case role == nil:
+			continue
+		}
+		m.roles = append(m.roles, role)
+		queue = append(queue, role.children...)
+		if len(m.roles)+len(queue) > u.source.opts.Limits.Roles {
+			return nil, u.bad(d.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
+		}
+	}
+	return notes, nil
+}
+
+// readRole returns the verified role, from the last update where neither its
+// file nor its keys changed. A role that was never published is nil: the state
+// between `signer add` and the first `sign`.
+func (u *update) readRole(snap *snapshotFile, d delegation) (*targetsRole, error) {
+	meta, listed := snap.meta[d.name]
+	if !listed {
+		if d.name == targetsName || u.floors.seen(d.name) {
+			return nil, u.bad(d.name, errors.New("the snapshot no longer lists it"))
+		}
+		return nil, nil
+	}
+	if d.err != nil {
+		return nil, u.bad(d.name, d.err)
+	}
+	ref, err := newFileRef(meta)
+	if err != nil {
+		return nil, u.bad(d.name, err)
+	}
+	role := u.remembered(d, ref)
+	if role == nil {
+		if role, err = u.fetchRole(d, ref); err != nil {
+			return nil, err
+		}
+	}
+	return role, u.unexpired(d.name, role.Expires)
+}
+
+func (u *update) remembered(d delegation, ref fileRef) *targetsRole {
+	if u.memo == nil {
+		return nil
+	}
+	for _, r := range u.memo.roles {
+		if r.name == d.name && r.hash == ref.hash && r.keys.set == d.keys.set && r.keys.threshold == d.keys.threshold && slices.Equal(r.paths, d.paths) {
+			return r
+		}
+	}
+	return nil
+}
+
+func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
+	role := &targetsRole{delegation: d, hash: ref.hash}
+	err := u.fetchRef(d.name, ref, u.source.opts.Limits.Targets, func(raw []byte) error {
+		env, err := u.source.openEnvelope(raw)
+		if err != nil {
+			return err
+		}
+		payload, signers, err := verify(env, d.keys)
+		if err != nil {
+			return err
+		}
+		role.signers = signers
+		if err := role.parse(payload); err != nil {
+			return err
+		}
+		return u.floors.accept(d.name, d.keys, role.Version, payload)
+	})
+	return role, u.bad(d.name, err)
+}
+
+// parse reads a verified payload. Target names that are no tags are left out:
+// nobody can ask for them.
+func (r *targetsRole) parse(payload []byte) (err error) {
+	if r.common, err = parseCommon(payload, "Targets"); err != nil {
+		return err
+	}
+	var body struct {
+		Targets map[string]struct {
+			Length int64
+			Hashes map[string][]byte
+		}
+		Delegations struct {
+			Keys  data.Keys
+			Roles []*data.Role
+		}
+	}
+	if err := json.Unmarshal(payload, &body); err != nil {
+		return err
+	}
+	r.entries = make([]entry, 0, len(body.Targets))
+	for tag, t := range body.Targets {
+		if !isTag(tag) {
+			continue
+		}
+		e := entry{tag: tag, length: t.Length, noDigest: len(t.Hashes["sha256"]) != sha256.Size}
+		copy(e.digest[:], t.Hashes["sha256"])
+		r.entries = append(r.entries, e)
+	}
+	slices.SortFunc(r.entries, func(a, b entry) int { return strings.Compare(a.tag, b.tag) })
+	for _, child := range body.Delegations.Roles {
+		if err := r.appoint(child, body.Delegations.Keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appoint adds a child with its paths cut to this role's own.
+func (r *targetsRole) appoint(child *data.Role, keys data.Keys) error {
+	if child == nil || !data.IsDelegation(child.Name) || path.Dir(child.Name.String()) != r.name {
+		return errors.New("it delegates to a role that is not its child")
+	}
+	d := delegation{name: child.Name.String(), paths: data.RestrictDelegationPathPrefixes(r.paths, child.Paths)}
+	if slices.ContainsFunc(r.children, func(c delegation) bool { return c.name == d.name }) {
+		return fmt.Errorf("it delegates to %s twice", d.name)
+	}
+	d.keys, d.err = newRoleKeys(child.KeyIDs, keys, child.Threshold, nil)
+	r.children = append(r.children, d)
+	return nil
+}
+
+// isTag checks the tag grammar of the OCI distribution-spec v1.1.
+func isTag(s string) bool {
+	if len(s) == 0 || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		word := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		if !word && (i == 0 || c != '.' && c != '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// contents merges the roles into what is signed. Docker's rule: the tag in
+// targets/releases, else in targets; a tag in a child of targets/releases
+// hides the one in targets; a tag only elsewhere is unsigned.
+func (u *update) contents(ts *timestampFile, m *memo, notes []trustcache.Evidence) trustcache.Contents {
+	c := trustcache.Contents{GUN: u.gun, Memo: m, MemoSize: m.size()}
+	c.Expires, c.ExpiresRole = m.expires(ts)
+	c.Evidence = m.evidence(ts, notes)
+	if u.unchanged(ts) {
+		return c // the tags are carried over
+	}
+	b := merger{index: map[string]int{}, hidden: map[string][]string{}}
+	for _, r := range m.roles {
+		if strings.HasPrefix(r.name, releasesName) && decides(r.name) {
+			b.decide(r, r.name == releasesName)
+		}
+	}
+	for _, r := range m.roles {
+		if r.name == targetsName {
+			b.decide(r, true)
+		}
+	}
+	for _, r := range m.roles {
+		b.name(r)
+	}
+	c.Targets = b.targets
+	for tag, roles := range b.hidden {
+		slices.Sort(roles)
+		c.Hidden = append(c.Hidden, trustcache.HiddenTag{Tag: tag, Roles: roles})
+	}
+	return c
+}
+
+// merger decides each tag once, in the order in which roles are shown to it.
+type merger struct {
+	targets []trustcache.Target
+	index   map[string]int // tag → its place in targets, -1 when decided as hidden
+	hidden  map[string][]string
+}
+
+func (b *merger) decide(r *targetsRole, counts bool) {
+	alone := []string{r.name}
+	for _, e := range r.entries {
+		if _, done := b.index[e.tag]; done || !r.allows(e.tag) {
+			continue
+		}
+		if !counts {
+			b.index[e.tag] = -1
+			continue
+		}
+		b.index[e.tag] = len(b.targets)
+		b.targets = append(b.targets, trustcache.Target{Tag: e.tag, Digest: e.digest, NoDigest: e.noDigest, Length: e.length, Role: r.name, Signers: alone})
+	}
+}
+
+// name adds the role as a signer of the tags for which it names the digest
+// that was decided, and to the hidden tags that it names in vain.
+func (b *merger) name(r *targetsRole) {
+	for _, e := range r.entries {
+		if !r.allows(e.tag) {
+			continue
+		}
+		i, decided := b.index[e.tag]
+		if !decided || i < 0 {
+			b.hidden[e.tag] = append(b.hidden[e.tag], r.name)
+			continue
+		}
+		if t := &b.targets[i]; t.Role != r.name && !e.noDigest && t.Digest == e.digest {
+			t.Signers = append(slices.Clip(t.Signers), r.name)
+		}
+	}
+}
+
+// expires returns what expires first of all that decides.
+func (m *memo) expires(ts *timestampFile) (time.Time, string) {
+	first, role := ts.Expires.Add(timestampGrace), "timestamp"
+	sooner := func(t time.Time, name string) {
+		if t.Before(first) {
+			first, role = t, name
+		}
+	}
+	sooner(m.snapshot.Expires, "snapshot")
+	sooner(m.root.expires, "root")
+	for _, r := range m.roles {
+		if decides(r.name) {
+			sooner(r.Expires, r.name)
+		}
+	}
+	return first, role
+}
+
+// evidence lists the roles in the order of the workflow; notes are about
+// roles that could not be verified and do not decide.
+func (m *memo) evidence(ts *timestampFile, notes []trustcache.Evidence) []trustcache.Evidence {
+	list := []trustcache.Evidence{
+		{Role: "root", Version: m.root.version, Expires: m.root.expires, KeyIDs: m.root.signers},
+		{Role: "timestamp", Version: ts.Version, Expires: ts.Expires, KeyIDs: ts.signers},
+		{Role: "snapshot", Version: m.snapshot.Version, Expires: m.snapshot.Expires, KeyIDs: m.snapshot.signers},
+	}
+	for _, r := range m.roles {
+		list = append(list, trustcache.Evidence{Role: r.name, Version: r.Version, Expires: r.Expires, KeyIDs: r.signers})
+	}
+	for _, n := range notes {
+		if n.Note != "" {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// size estimates the memory of what is kept beside the snapshot, in bytes.
+func (m *memo) size() int64 {
+	size := int64(len(m.root.raw)*4 + 4096)
+	for _, r := range m.roles {
+		size += int64(512 + 72*len(r.entries) + 1024*len(r.children))
+	}
+	return size + int64(len(m.snapshot.meta))*512
+}

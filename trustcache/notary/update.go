@@ -1,0 +1,282 @@
+package notary
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// timestampGrace is how long a timestamp is used past its expiry: a Notary
+// server signs a new one only when the old one has expired.
+const timestampGrace = time.Minute
+
+// errSignature: verified with the keys known so far, which a rotation that is
+// not known yet may have replaced.
+var errSignature = errors.New("signature")
+
+// update is one run of the client workflow for one GUN.
+type update struct {
+	ctx    context.Context
+	source *Source
+	gun    string
+	now    time.Time
+	pins   []string
+	state  *State // nil for a repository never verified
+	prev   *trustcache.Snapshot
+	memo   *memo // what prev was built from, nil without it
+
+	floors       *floors
+	root         *root
+	rootAdvanced bool
+}
+
+// memo is what the next update needs of this one.
+type memo struct {
+	root       *root
+	rootPolled time.Time
+	snapshot   *snapshotFile
+	roles      []*targetsRole // as visited
+	complete   bool           // false: a role that only names signers is to be tried again
+}
+
+// begin finds out what is known of the GUN and whether anything may be
+// believed of it at all.
+func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapshot) (*update, error) {
+	u := &update{ctx: ctx, source: s, gun: gun, prev: prev, now: s.opts.Now(), pins: s.opts.RootKeys(gun)}
+	if len(u.pins) == 0 && !s.opts.TrustOnFirstUse {
+		return nil, fmt.Errorf("%w: %s", trustcache.ErrUnpinned, gun)
+	}
+	var err error
+	if u.state, err = s.opts.Store.Load(gun); err != nil {
+		return nil, u.unreachable(fmt.Errorf("trust state cannot be read: %w", err))
+	}
+	var known map[string]Floor
+	if u.state != nil {
+		known = u.state.Floors
+		if prev != nil {
+			u.memo, _ = prev.Memo().(*memo)
+		}
+	}
+	u.floors = newFloors(known)
+	return u, nil
+}
+
+// run takes the steps in the order of TUF 1.0 section 5: root, timestamp,
+// snapshot, targets. Nothing is stored or returned unless all of them succeed.
+func (u *update) run() (*trustcache.Snapshot, error) {
+	if err := u.establishRoot(); err != nil {
+		return nil, err
+	}
+	ts, err := u.readTimestamp()
+	if err != nil {
+		return nil, err
+	}
+	next := &memo{complete: true}
+	if u.unchanged(ts) {
+		next.snapshot, next.roles = u.memo.snapshot, u.memo.roles
+		return u.finish(ts, next, u.prev.Evidence())
+	}
+	if next.snapshot, err = u.readSnapshot(ts); err != nil {
+		return nil, err
+	}
+	notes, err := u.readRoles(next)
+	if err != nil {
+		return nil, err
+	}
+	return u.finish(ts, next, notes)
+}
+
+// unchanged says that the timestamp names the snapshot that was verified
+// last time, under the same root, with nothing left to try again.
+func (u *update) unchanged(ts *timestampFile) bool {
+	return u.memo != nil && u.memo.complete && u.memo.root == u.root && u.memo.snapshot.hash == ts.snapshot.hash
+}
+
+// finish stores the new floors and builds the snapshot.
+func (u *update) finish(ts *timestampFile, m *memo, notes []trustcache.Evidence) (*trustcache.Snapshot, error) {
+	m.root, m.rootPolled = u.root, u.now
+	if u.memo != nil && !u.rootAdvanced {
+		m.rootPolled = u.memo.rootPolled
+	}
+	c := u.contents(ts, m, notes)
+	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
+		return nil, err
+	}
+	if err := u.source.opts.Store.Save(u.gun, &State{Root: u.root.raw, Floors: u.floors.next}); err != nil {
+		return nil, u.unreachable(fmt.Errorf("trust state cannot be written: %w", err))
+	}
+	if u.unchanged(ts) {
+		return u.prev.Renew(c), nil
+	}
+	return trustcache.NewSnapshot(c), nil
+}
+
+// unexpired fails when a role that decides is past its expiry.
+func (u *update) unexpired(role string, expires time.Time) error {
+	if u.now.Before(expires) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s of %s expired at %s", trustcache.ErrExpired, role, u.gun, expires.UTC().Format(time.RFC3339))
+}
+
+// fileRef is how one role names a file of another.
+type fileRef struct {
+	hash [sha256.Size]byte
+	meta data.FileMeta
+}
+
+func newFileRef(meta data.FileMeta) (fileRef, error) {
+	ref := fileRef{meta: meta}
+	sum := meta.Hashes["sha256"]
+	if copy(ref.hash[:], sum) != sha256.Size || len(sum) != sha256.Size {
+		return ref, errors.New("no sha256")
+	}
+	return ref, nil
+}
+
+// fetchRef fetches a file under its hash-name, reads no more of it than was
+// declared, and checks its hashes.
+func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []byte) error) error {
+	if ref.meta.Length < 0 || ref.meta.Length > limit {
+		return u.bad(role, fmt.Errorf("declared with %d bytes where %d are the most", ref.meta.Length, limit))
+	}
+	err := u.file(fmt.Sprintf("%s.%x.json", role, ref.hash), ref.meta.Length, false, func(raw []byte) error {
+		if err := data.CheckHashes(raw, role, ref.meta.Hashes); err != nil {
+			return u.bad(role, err)
+		}
+		return use(raw)
+	})
+	if errors.Is(err, errNotFound) {
+		return u.unreachable(fmt.Errorf("it does not have the %s that it names", role))
+	}
+	return err
+}
+
+// timestampFile is a verified timestamp.
+type timestampFile struct {
+	common
+	signers  []string
+	snapshot fileRef
+}
+
+// readTimestamp fetches and verifies the timestamp. A bad signature may mean
+// a rotation, so the root chain is tried once; a version below the floor may
+// come from a cache on the way, so it is asked for once more past caches.
+func (u *update) readTimestamp() (*timestampFile, error) {
+	ts, err := u.tryTimestamp(false)
+	if errors.Is(err, errSignature) && !u.rootAdvanced {
+		if err := u.advanceRoot(); err != nil {
+			return nil, err
+		}
+		ts, err = u.tryTimestamp(false)
+	}
+	if errors.Is(err, errBelowFloor) {
+		ts, err = u.tryTimestamp(true)
+	}
+	if errors.Is(err, errNotFound) {
+		return nil, u.absent("root.json", u.source.opts.Limits.Root)
+	}
+	return ts, err
+}
+
+func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
+	ts := &timestampFile{}
+	err := u.file("timestamp.json", u.source.opts.Limits.Timestamp, noCache, func(raw []byte) error {
+		payload, err := u.open(raw, "timestamp", "Timestamp", &ts.common, &ts.signers)
+		if err != nil {
+			return err
+		}
+		var body struct{ Meta map[string]data.FileMeta }
+		if err := json.Unmarshal(payload, &body); err != nil {
+			return err
+		}
+		ts.snapshot, err = newFileRef(body.Meta["snapshot"])
+		return err
+	})
+	if err != nil {
+		return nil, u.bad("timestamp", err)
+	}
+	return ts, u.unexpired("timestamp", ts.Expires.Add(timestampGrace))
+}
+
+// open takes a file of a base role apart, verifies it with the trusted root's
+// keys for the role, and checks type and floor.
+func (u *update) open(raw []byte, role, wantType string, c *common, signers *[]string) ([]byte, error) {
+	env, err := u.source.openEnvelope(raw)
+	if err != nil {
+		return nil, err
+	}
+	keys := u.root.role(role)
+	payload, by, err := verify(env, keys)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSignature, err)
+	}
+	if *c, err = parseCommon(payload, wantType); err != nil {
+		return nil, err
+	}
+	*signers = by
+	return payload, u.floors.accept(role, keys, c.Version, payload)
+}
+
+// snapshotFile is a verified snapshot: which files make up the repository.
+type snapshotFile struct {
+	common
+	hash    [sha256.Size]byte
+	signers []string
+	meta    map[string]data.FileMeta
+}
+
+// readSnapshot fetches and verifies the snapshot that the timestamp names. A
+// bad signature or another root than the trusted one means a rotation.
+func (u *update) readSnapshot(ts *timestampFile) (*snapshotFile, error) {
+	snap, err := u.trySnapshot(ts.snapshot)
+	rotated := err == nil && !u.namesRoot(snap)
+	if (errors.Is(err, errSignature) || rotated) && !u.rootAdvanced {
+		if err := u.advanceRoot(); err != nil {
+			return nil, err
+		}
+		snap, err = u.trySnapshot(ts.snapshot)
+	}
+	if err == nil && !u.namesRoot(snap) {
+		err = u.bad("snapshot", fmt.Errorf("it names another root than version %d", u.root.version))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return snap, u.unexpired("snapshot", snap.Expires)
+}
+
+func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
+	snap := &snapshotFile{hash: ref.hash}
+	err := u.fetchRef("snapshot", ref, u.source.opts.Limits.Snapshot, func(raw []byte) error {
+		payload, err := u.open(raw, "snapshot", "Snapshot", &snap.common, &snap.signers)
+		if err != nil {
+			return err
+		}
+		var body struct{ Meta map[string]data.FileMeta }
+		if err := json.Unmarshal(payload, &body); err != nil {
+			return err
+		}
+		if len(body.Meta) > u.source.opts.Limits.Roles+2 {
+			return fmt.Errorf("%d roles where %d are the most", len(body.Meta), u.source.opts.Limits.Roles)
+		}
+		snap.meta = body.Meta
+		return nil
+	})
+	if err != nil {
+		return nil, u.bad("snapshot", err)
+	}
+	return snap, nil
+}
+
+// namesRoot says whether the snapshot and the trusted root belong together.
+func (u *update) namesRoot(snap *snapshotFile) bool {
+	ref, err := newFileRef(snap.meta["root"])
+	return err == nil && ref.hash == u.root.hash
+}

@@ -1,0 +1,210 @@
+package notary
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	cjson "github.com/docker/go/canonical/json"
+	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/signed"
+	"github.com/theupdateframework/notary/tuf/utils"
+)
+
+// key is a public key reduced to one reading. The library reads a key that is
+// a certificate in two ways, which a crafted PEM bundle can make differ: the
+// key ID comes from the first block that parses as a certificate, the
+// signature check from the first block of any type. Here a certificate is
+// parsed once, and both the ID and the check come from the bare key in it.
+type key struct {
+	id        string // as metadata lists it
+	canonical string // ID of the bare public key
+	bare      data.PublicKey
+	cert      *x509.Certificate // nil where the key is not a certificate
+}
+
+// roleKeys are the keys of one role and how many of them have to sign.
+type roleKeys struct {
+	keys      map[string]*key // by listed ID; those that cannot be used are left out
+	threshold int
+	set       [sha256.Size]byte // identifies the set of keys, whatever its order
+}
+
+// newRoleKeys reduces the keys of a role. Keys that cannot be used do not
+// count towards the threshold; they are no error, since Notary's clients skip
+// them too. usable may turn down keys; nil means none.
+func newRoleKeys(ids []string, all data.Keys, threshold int, usable func(*key) error) (*roleKeys, error) {
+	if threshold < 1 {
+		return nil, fmt.Errorf("threshold %d", threshold)
+	}
+	r := &roleKeys{keys: map[string]*key{}, threshold: threshold}
+	var canonical []string
+	var why error
+	for _, id := range ids {
+		k, err := newKey(id, all[id])
+		if err == nil && usable != nil {
+			err = usable(k)
+		}
+		if err != nil {
+			why = fmt.Errorf("key %.12s: %w", id, err)
+			continue
+		}
+		r.keys[id] = k
+		canonical = append(canonical, k.canonical)
+	}
+	if len(r.keys) == 0 && why != nil {
+		return nil, fmt.Errorf("no usable key: %w", why)
+	}
+	slices.Sort(canonical)
+	r.set = sha256.Sum256([]byte(strings.Join(slices.Compact(canonical), " ")))
+	return r, nil
+}
+
+func newKey(id string, pub data.PublicKey) (*key, error) {
+	if pub == nil {
+		return nil, errors.New("not among the keys")
+	}
+	if pub.ID() != id {
+		return nil, errors.New("listed under an ID that is not its own")
+	}
+	k := &key{id: id, bare: pub}
+	var err error
+	switch pub.Algorithm() {
+	case data.ECDSAx509Key, data.RSAx509Key:
+		if k.cert, err = leafCertificate(pub.Public()); err != nil {
+			return nil, err
+		}
+		k.bare, err = bareKey(k.cert.PublicKey)
+	case data.ECDSAKey, data.RSAKey:
+		var parsed any
+		if parsed, err = x509.ParsePKIXPublicKey(pub.Public()); err != nil {
+			return nil, err
+		}
+		// Encoding it anew gives one key one ID, however it was encoded.
+		k.bare, err = bareKey(parsed)
+	case data.ED25519Key:
+	default:
+		err = fmt.Errorf("unknown key type %.20q", pub.Algorithm())
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.canonical = k.bare.ID()
+	return k, nil
+}
+
+// leafCertificate parses a PEM bundle strictly: certificates and nothing else,
+// the leaf first.
+func leafCertificate(bundle []byte) (*x509.Certificate, error) {
+	var leaf *x509.Certificate
+	for rest := bundle; len(bytes.TrimSpace(rest)) > 0; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
+			return nil, errors.New("certificate bundle holds something else")
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		if leaf == nil {
+			leaf = cert
+		}
+	}
+	if leaf == nil {
+		return nil, errors.New("no certificate")
+	}
+	return leaf, utils.ValidateCertificate(leaf, false)
+}
+
+func bareKey(pub any) (data.PublicKey, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	switch pub.(type) {
+	case *ecdsa.PublicKey:
+		return data.NewPublicKey(data.ECDSAKey, der), nil
+	case *rsa.PublicKey:
+		return data.NewPublicKey(data.RSAKey, der), nil
+	}
+	return nil, fmt.Errorf("unsupported public key %T", pub)
+}
+
+// verify returns the exact bytes that enough of the role's keys signed, and
+// the canonical IDs of those keys. Publishers sign canonical JSON, and nearly
+// always the file holds it as signed, so the bytes are tried as they stand;
+// else they are made canonical, and then it is the canonical form that is
+// returned to be parsed. Signatures count once per key, not per key ID.
+func verify(env *envelope, role *roleKeys) (payload []byte, signers []string, err error) {
+	if len(env.Signatures) == 0 {
+		return nil, nil, errors.New("no signatures")
+	}
+	if signers = goodSignatures(env, role, env.Signed); len(signers) >= role.threshold {
+		return env.Signed, signers, nil
+	}
+	canonical, err := canonicalForm(env.Signed)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(canonical, env.Signed) {
+		if signers = goodSignatures(env, role, canonical); len(signers) >= role.threshold {
+			return canonical, signers, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("signed by %d of the %d keys that are needed", len(signers), role.threshold)
+}
+
+func goodSignatures(env *envelope, role *roleKeys, msg []byte) []string {
+	var good []string
+	for i := range env.Signatures {
+		sig := &env.Signatures[i]
+		k, ok := role.keys[sig.KeyID]
+		if !ok || slices.Contains(good, k.canonical) {
+			continue
+		}
+		if signed.VerifySignature(msg, sig, k.bare) == nil {
+			good = append(good, k.canonical)
+		}
+	}
+	return good
+}
+
+func canonicalForm(raw []byte) ([]byte, error) {
+	var decoded map[string]any
+	if err := cjson.Unmarshal(raw, &decoded); err != nil {
+		return nil, err
+	}
+	return cjson.MarshalCanonical(decoded)
+}
+
+// common is what every role's signed part begins with.
+type common struct {
+	Type    string    `json:"_type"`
+	Version int       `json:"version"`
+	Expires time.Time `json:"expires"`
+}
+
+// parseCommon checks type and version of a verified payload.
+func parseCommon(payload []byte, wantType string) (common, error) {
+	var c common
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return c, err
+	}
+	if c.Type != wantType {
+		return c, fmt.Errorf("type is %.20q, not %q", c.Type, wantType)
+	}
+	if c.Version < 1 {
+		return c, fmt.Errorf("version %d", c.Version)
+	}
+	return c, nil
+}
