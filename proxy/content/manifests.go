@@ -1,0 +1,90 @@
+// Package content keeps content that was verified against its digest, by
+// repository and digest. For now that is manifests in memory, bounded by
+// bytes. Nothing enters unless its sha256 is its key.
+package content
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// ErrDigest: the bytes are not those of the digest they were offered for.
+var ErrDigest = errors.New("content does not match its digest")
+
+// Manifest is a verified manifest with the headers it is served with, made
+// once by Check. It is immutable.
+type Manifest struct {
+	sum       [sha256.Size]byte
+	Body      []byte
+	MediaType string
+	Digest    string // "sha256:…"
+	ETag      string // the digest in quotes
+	Length    string // of Body, decimal
+}
+
+// key tells repositories apart: what one may read another may not have.
+type key struct {
+	repository string // with the registry's name, as in a GUN
+	digest     [sha256.Size]byte
+}
+
+// overhead is what an entry costs besides body and strings, in bytes.
+const overhead = 512
+
+// Manifests is an LRU bounded by bytes, safe for concurrent use.
+type Manifests struct {
+	mu    sync.Mutex
+	lru   *simplelru.LRU[key, *Manifest]
+	bytes int64
+	most  int64
+}
+
+// NewManifests returns a cache of at most most bytes.
+func NewManifests(most int64) *Manifests {
+	m := &Manifests{most: most}
+	m.lru, _ = simplelru.NewLRU(int(^uint(0)>>1), func(k key, v *Manifest) { m.bytes -= size(k, v) })
+	return m
+}
+
+func size(k key, v *Manifest) int64 {
+	return int64(len(v.Body) + len(v.MediaType) + len(k.repository) + overhead)
+}
+
+// Get returns the manifest of the repository, nil where it is not held.
+func (m *Manifests) Get(repository string, digest [sha256.Size]byte) *Manifest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, _ := m.lru.Get(key{repository, digest})
+	return v
+}
+
+// Check makes a Manifest of body, which the caller does not modify afterwards.
+// The error is ErrDigest where body is not what digest names.
+func Check(digest [sha256.Size]byte, body []byte, mediaType string) (*Manifest, error) {
+	if sha256.Sum256(body) != digest {
+		return nil, ErrDigest
+	}
+	text := "sha256:" + hex.EncodeToString(digest[:])
+	return &Manifest{sum: digest, Body: body, MediaType: mediaType, Digest: text, ETag: `"` + text + `"`, Length: strconv.Itoa(len(body))}, nil
+}
+
+// Put holds a manifest for the repository, unless it alone exceeds the bound.
+func (m *Manifests) Put(repository string, v *Manifest) {
+	k := key{repository, v.sum}
+	if size(k, v) > m.most {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lru.Remove(k)
+	m.lru.Add(k, v)
+	m.bytes += size(k, v)
+	for m.bytes > m.most {
+		m.lru.RemoveOldest()
+	}
+}

@@ -1,0 +1,31 @@
+// Package proxy is the gate: a request is parsed once, its client is admitted,
+// the tag is decided from verified trust data, and the answer is fetched by
+// digest, checked and served. It does not know how trust is fetched or
+// verified (package trustcache) nor how JSON is edited (package rewrite).
+//
+// What happens to a request, in the order of ServeHTTP; a change here is a
+// change there:
+//
+//  1. CONNECT, TRACE and the target "*" are refused with 405.
+//  2. The Host chooses the registry: none or a malformed one is 400, one that
+//     nobody configured 421. A target in absolute form counts as its Host.
+//  3. Methods other than GET and HEAD are refused: 405 below /v2/, else 404.
+//  4. The target is parsed into a Route (route.go); what is not in canonical
+//     form is 404, a malformed digest or page 400. From here on only the Route
+//     speaks; the upstream hears nothing of what was refused.
+//  5. By kind of route:
+//     - /v2/: with the client's own credentials the registry's answer, its
+//     challenge untouched; else 200.
+//     - a manifest by tag, enforced: the trust cache says what is signed
+//     (decide.go), the client is admitted by a by-digest read (authorise.go),
+//     and the signed digest is fetched, checked and served (manifest.go).
+//     - a tag list, enforced: the signed tags (tags.go).
+//     - a manifest, blob or referrers by digest, and everything in mode
+//     disabled: forwarded, the body untouched (forward.go).
+//     - trust metadata: from the Notary server, byte for byte, where the
+//     client may know of it (trust.go).
+//  6. Any error becomes an answer in one place (errors.go), and one access
+//     line says what happened (access.go).
+//
+// Known gap: containerd's ns is dropped and never chooses a registry yet.
+package proxy

@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/sealgate/sealgate/proxy/upstream"
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// Error is a refusal as the client sees it: the only way from an error to an
+// answer. Message is for humans and safe to show; Cause is for the log.
+type Error struct {
+	Status  int
+	Code    string // one of the codes below
+	Message string
+	// Reason is a fixed word for logs and metrics.
+	Reason string
+	// Header holds Retry-After, Allow or a relayed WWW-Authenticate.
+	Header http.Header
+	Cause  error
+}
+
+func (e *Error) Error() string {
+	if e.Cause != nil {
+		return e.Message + ": " + e.Cause.Error()
+	}
+	return e.Message
+}
+
+// Error codes of the OCI distribution-spec v1.1, of Docker's registry API v2
+// (UNKNOWN, UNAVAILABLE, PAGINATION_NUMBER_INVALID, TAG_INVALID) and of Notary
+// (METADATA_NOT_FOUND).
+const (
+	codeUnknown          = "UNKNOWN"
+	codeUnsupported      = "UNSUPPORTED"
+	codeUnauthorized     = "UNAUTHORIZED"
+	codeDenied           = "DENIED"
+	codeUnavailable      = "UNAVAILABLE"
+	codeTooManyRequests  = "TOOMANYREQUESTS"
+	codeDigestInvalid    = "DIGEST_INVALID"
+	codePageInvalid      = "PAGINATION_NUMBER_INVALID"
+	codeTagInvalid       = "TAG_INVALID"
+	codeManifestUnknown  = "MANIFEST_UNKNOWN"
+	codeMetadataNotFound = "METADATA_NOT_FOUND"
+)
+
+// retryAfter is what a 503 of our own asks for, in seconds.
+const retryAfter = 5
+
+// The table of refusals. What is not built here is not said to a client.
+var (
+	errNoRoute = &Error{Status: http.StatusNotFound, Code: codeUnsupported, Reason: "no-route",
+		Message: "sealgate serves only the canonical paths of the registry API: manifests, blobs, referrers and tags/list of a repository"}
+	errMethod = &Error{Status: http.StatusMethodNotAllowed, Code: codeUnsupported, Reason: "method",
+		Message: "this registry is read only: GET and HEAD are served", Header: http.Header{"Allow": {"GET, HEAD"}}}
+	errHost = &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-host",
+		Message: "no registry is configured for this host name"}
+	errBadHost = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "bad-host",
+		Message: "exactly one host name is needed, and a target in absolute form must name a registry of this server"}
+	errNoTrustFile = &Error{Status: http.StatusNotFound, Reason: "no-trust-metadata", Code: codeMetadataNotFound,
+		Message: "no trust metadata is served for this repository"}
+	errInternal = &Error{Status: http.StatusInternalServerError, Code: codeUnknown, Reason: "internal",
+		Message: "internal error: see the log of sealgate"}
+)
+
+func errDigestInvalid(digest string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: codeDigestInvalid, Reason: "digest-invalid",
+		Message: fmt.Sprintf("%.200q is not a digest: sha256: and 64 lower-case hexadecimal digits are expected", digest)}
+}
+
+func errPage(key, value string) *Error {
+	code := codePageInvalid
+	if key == "last" {
+		code = codeTagInvalid
+	}
+	return &Error{Status: http.StatusBadRequest, Code: code, Reason: "page-invalid",
+		Message: fmt.Sprintf("%s=%.130q in the query: one number n and one tag last are expected", key, value)}
+}
+
+func notFound(reason, message string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: codeManifestUnknown, Reason: reason, Message: message}
+}
+
+func unavailable(reason string, err error) *Error {
+	return &Error{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Reason: reason, Message: err.Error(),
+		Header: http.Header{"Retry-After": {strconv.Itoa(retryAfter)}}}
+}
+
+// errTrust turns what the trust cache could not answer into a refusal:
+// knowledge that nothing is signed is a 404, not knowing is a 503, and the two
+// never mix.
+func errTrust(gun string, err error) *Error {
+	switch {
+	case errors.Is(err, trustcache.ErrNoTrustData):
+		return notFound("no-trust-data", "remote trust data does not exist for "+gun)
+	case errors.Is(err, trustcache.ErrUnpinned):
+		return notFound("unpinned", "no pin covers "+gun+": ask its publisher for the root key ID and add it to trust-pinning.root-keys")
+	case errors.Is(err, trustcache.ErrMalicious):
+		return unavailable("malicious", err)
+	case errors.Is(err, trustcache.ErrExpired):
+		return unavailable("expired", err)
+	case errors.Is(err, trustcache.ErrVanished):
+		return unavailable("vanished", err)
+	case errors.Is(err, trustcache.ErrUnreachable):
+		return unavailable("unreachable", err)
+	}
+	return unavailable("trust-error", fmt.Errorf("trust data of %s cannot be judged", gun)).because(err)
+}
+
+// because keeps the cause for the log.
+func (e *Error) because(err error) *Error {
+	with := *e
+	with.Cause = err
+	return &with
+}
+
+// errMismatch: the registry's answer is not what was signed.
+func errMismatch(reason, format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadGateway, Code: codeUnknown, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// errUpstream: no answer came from the registry. The addresses in err stay in
+// the log.
+func errUpstream(err error) *Error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return (&Error{Status: http.StatusGatewayTimeout, Code: codeUnknown, Reason: "upstream-timeout",
+			Message: "the registry behind sealgate did not answer in time"}).because(err)
+	case errors.Is(err, upstream.ErrRedirect):
+		return errMismatch("upstream-redirect", "the registry behind sealgate redirected to a host that is not allowed").because(err)
+	case errors.Is(err, upstream.ErrSwitching):
+		return errMismatch("upstream-protocol", "the registry behind sealgate broke the protocol").because(err)
+	}
+	return errMismatch("upstream-unreachable", "the registry behind sealgate cannot be reached").because(err)
+}
+
+// errRelayed passes on that the registry did not let the client read: status,
+// challenge and Retry-After are its own, the body is ours. What is no answer
+// to "may I read" becomes 502.
+func errRelayed(resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode, Reason: "upstream-refused", Header: http.Header{}}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized:
+		e.Code, e.Message = codeUnauthorized, "the registry asks for authentication"
+	case http.StatusForbidden:
+		e.Code, e.Message = codeDenied, "the registry denies access to this repository"
+	case http.StatusTooManyRequests:
+		e.Code, e.Message = codeTooManyRequests, "the registry limits the rate of requests"
+	case http.StatusServiceUnavailable:
+		e.Code, e.Message = codeUnavailable, "the registry behind sealgate is unavailable"
+	default:
+		e.Code, e.Reason = codeUnknown, "upstream-status"
+		e.Message = fmt.Sprintf("the registry behind sealgate answered with status %d", resp.StatusCode)
+		if resp.StatusCode != http.StatusGatewayTimeout {
+			e.Status = http.StatusBadGateway
+		}
+	}
+	for _, name := range []string{"Www-Authenticate", "Retry-After"} {
+		if values := resp.Header[name]; values != nil {
+			e.Header[name] = values
+		}
+	}
+	return e
+}
+
+// asError finds the refusal in err; what is none is an internal error.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if errors.Is(err, context.Canceled) {
+		return (&Error{Status: 499, Code: codeUnknown, Reason: "client-gone", Message: "the client went away"}).because(err)
+	}
+	return errInternal.because(err)
+}
+
+// write sends the refusal. It is the one place where an error becomes a status.
+func (e *Error) write(w http.ResponseWriter) {
+	type one struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	body, err := json.Marshal(map[string][]one{"errors": {{e.Code, e.Message}}})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	h := w.Header()
+	for name, values := range e.Header {
+		h[name] = values
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(e.Status)
+	w.Write(body) // a HEAD's body is left out by net/http
+}

@@ -1,0 +1,160 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	stdlog "log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+
+	"github.com/sealgate/sealgate/rewrite"
+)
+
+// requestHeaders are the headers of a client's request that reach an upstream;
+// Authorization is added where the client's credentials are passed through.
+// All others stay behind: hop-by-hop ones, whatever names another target
+// (X-Original-URL, X-Forwarded-*), a method (X-HTTP-Method-Override) or a body.
+var requestHeaders = []string{
+	"Accept",
+	"If-Match",
+	"If-Modified-Since",
+	"If-None-Match",
+	"If-Range",
+	"If-Unmodified-Since",
+	"Range",
+	"User-Agent",
+}
+
+// build makes the upstream request's address from a route alone.
+func build(base *url.URL, route Route) *url.URL {
+	return &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + route.Path(), RawQuery: route.RawQuery()}
+}
+
+// ask sends a request of our own to the registry: a probe or a manifest.
+func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, route Route, authorization string) (*http.Response, error) {
+	req := (&http.Request{
+		Method: method,
+		URL:    build(g.URL, route),
+		Header: http.Header{"Accept": {manifestTypes}, "User-Agent": {"sealgate"}},
+	}).WithContext(ctx)
+	if g.Passthrough && authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	return via.RoundTrip(req)
+}
+
+// forward passes a request on and its answer back, both by allow-list, the
+// body untouched.
+func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) error {
+	p := passage{
+		to: build(g.URL, route), base: g.URL, via: g.Upstream, route: route,
+		credentials: g.Passthrough,
+		judge:       func(resp *http.Response) error { return g.judge(r, route, resp) },
+	}
+	return p.serve(w, r)
+}
+
+// judge looks at the registry's answer before it is passed back.
+func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
+	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
+		// Never a challenge in front of our own credentials: a Docker daemon
+		// would hand a mirror its user's password for Docker Hub.
+		return errMismatch("upstream-refused", "the registry behind sealgate asks for credentials that sealgate does not have")
+	}
+	byDigest := route.Kind == ManifestByDigest || route.Kind == Blob
+	if g.Passthrough && byDigest && lets(resp.StatusCode) {
+		g.auth.remember(g.gun(route.Repository), r.Header.Get("Authorization"))
+	}
+	return nil
+}
+
+// passage is one request on its way to an upstream and back.
+type passage struct {
+	to, base    *url.URL
+	via         http.RoundTripper
+	route       Route
+	credentials bool // pass the client's Authorization on
+	judge       func(*http.Response) error
+}
+
+// serve returns an error only when nothing was sent to the client; when the
+// upstream fails in the middle of a body, it panics with http.ErrAbortHandler,
+// so that the client's connection is cut too.
+func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
+	var failed error
+	rp := httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p.via,
+		ModifyResponse: p.answer,
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		ErrorLog:       silent,
+		BufferPool:     copyBuffers,
+	}
+	rp.ServeHTTP(w, r)
+	switch e := failed.(type) {
+	case nil:
+		return nil
+	case *Error:
+		return e
+	}
+	if r.Context().Err() != nil {
+		return r.Context().Err()
+	}
+	return errUpstream(failed)
+}
+
+// rewrite builds the outgoing request from the route; of the incoming one only
+// listed headers are taken, and never a body.
+func (p *passage) rewrite(pr *httputil.ProxyRequest) {
+	header := make(http.Header, len(requestHeaders)+1)
+	for _, name := range requestHeaders {
+		if values := pr.In.Header[name]; values != nil {
+			header[name] = values
+		}
+	}
+	if authorization := pr.In.Header.Get("Authorization"); p.credentials && authorization != "" {
+		header["Authorization"] = []string{authorization}
+	}
+	if header["User-Agent"] == nil {
+		header["User-Agent"] = []string{"sealgate"}
+	}
+	pr.Out.URL, pr.Out.Host, pr.Out.Header = p.to, "", header
+	pr.Out.Body, pr.Out.ContentLength, pr.Out.TransferEncoding, pr.Out.Trailer = nil, 0, nil, nil
+}
+
+func (p *passage) answer(resp *http.Response) error {
+	if err := p.judge(resp); err != nil {
+		return err
+	}
+	resp.Trailer = nil
+	resp.Header = rewrite.Headers(resp.Header)
+	if location := resp.Header.Get("Location"); location != "" {
+		if to, ok := rewrite.Location(location, p.base); ok {
+			resp.Header.Set("Location", to)
+		} else {
+			resp.Header.Del("Location")
+		}
+	}
+	if link := resp.Header.Get("Link"); link != "" {
+		if to := rewrite.Link(link, p.base, p.route.Path()); to != "" {
+			resp.Header.Set("Link", to)
+		} else {
+			resp.Header.Del("Link")
+		}
+	}
+	return nil
+}
+
+// silent: what ReverseProxy would log is returned or cuts the connection.
+var silent = stdlog.New(io.Discard, "", 0)
+
+// copyBuffers lends the buffers that bodies are copied through.
+var copyBuffers = &bufferPool{pool: sync.Pool{New: func() any { return new([64 << 10]byte) }}}
+
+type bufferPool struct{ pool sync.Pool }
+
+func (b *bufferPool) Get() []byte { return b.pool.Get().(*[64 << 10]byte)[:] }
+
+func (b *bufferPool) Put(buf []byte) { b.pool.Put((*[64 << 10]byte)(buf)) }

@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/proxy/upstream"
+	"github.com/sealgate/sealgate/trustcache"
+	"golang.org/x/sync/singleflight"
+)
+
+// Trust says which tags of a repository are signed. Implementations are safe
+// for concurrent use; errors wrap trustcache's sentinels or are ctx's.
+type Trust interface {
+	// Repository returns the view of a repository by GUN.
+	Repository(ctx context.Context, gun string) (trustcache.View, error)
+	// Tag is Repository for a caller that wants one tag of it.
+	Tag(ctx context.Context, gun, tag string) (trustcache.View, error)
+}
+
+// Registry is one registry as the gate stands in front of it. Name, Hosts,
+// URL and Upstream are required, Trust in mode enforced.
+type Registry struct {
+	// Name is what publishers typed when they signed: the GUN of a repository
+	// is Name, "/", repository.
+	Name string
+	// Hosts are the Host headers that mean this registry: a host, for any
+	// port, a host:port, or "*" for all that no other registry names.
+	Hosts []string
+	// URL is the registry's address; its path comes before /v2/.
+	URL *url.URL
+	// Upstream sends requests to the registry. It follows no redirect.
+	Upstream http.RoundTripper
+	// RedirectHosts are the hosts to which the registry may redirect the
+	// manifest of a tag.
+	RedirectHosts []string
+	// Passthrough: clients' own credentials go to the registry, and each
+	// client is admitted by it. Otherwise Sealgate reads with its own, which
+	// for now means anonymously.
+	Passthrough bool
+	// Enforced: only signed tags exist. Otherwise the registry's tags pass.
+	Enforced bool
+	Trust    Trust
+	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
+	// ExposeNever means that none is served.
+	NotaryURL *url.URL
+	Notary    http.RoundTripper
+	Expose    Expose
+}
+
+// Options configure a Handler.
+type Options struct {
+	Registries []Registry
+	// AuthorisationTTL is how long it is remembered that a client may read a
+	// repository; zero means that every request is put to the registry.
+	AuthorisationTTL time.Duration
+	// ManifestBytes bounds the verified manifests in memory; zero means 32 MiB.
+	ManifestBytes int64
+	// ManifestTimeout bounds fetching one manifest; zero means 20 s.
+	ManifestTimeout time.Duration
+	// Log receives one access line per request and what went wrong.
+	Log zerolog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Handler is the gate. It is safe for concurrent use.
+type Handler struct {
+	opts  Options
+	gates hosts
+}
+
+// gate is the handler of one registry.
+type gate struct {
+	Registry
+	Options
+	auth             *authorisations
+	manifests        *content.Manifests
+	manifestUpstream http.RoundTripper
+	fetches          *singleflight.Group
+}
+
+// New returns a handler.
+func New(opts Options) *Handler {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.ManifestBytes <= 0 {
+		opts.ManifestBytes = 32 << 20
+	}
+	if opts.ManifestTimeout <= 0 {
+		opts.ManifestTimeout = manifestTimeout
+	}
+	h := &Handler{opts: opts, gates: hosts{}}
+	auth := newAuthorisations(opts.AuthorisationTTL, opts.Now)
+	manifests := content.NewManifests(opts.ManifestBytes)
+	fetches := &singleflight.Group{}
+	for _, reg := range opts.Registries {
+		g := &gate{
+			Registry: reg, Options: opts,
+			auth: auth, manifests: manifests, fetches: fetches,
+			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Hosts: reg.RedirectHosts},
+		}
+		h.gates.add(reg.Hosts, g)
+	}
+	return h
+}
+
+// gun is the name under which the repository is signed.
+func (g *gate) gun(repository string) string { return g.Name + "/" + repository }
+
+// ServeHTTP implements http.Handler. See the package documentation.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := newRecord(r, h.opts.Now())
+	out := &countingWriter{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", rec.id)
+	defer func() {
+		if p := recover(); p != nil {
+			h.recovered(out, rec, p)
+			if p == http.ErrAbortHandler {
+				defer panic(p) // net/http cuts the connection, as the upstream's was cut
+			}
+		}
+		rec.log(h.opts.Log, out, h.opts.Now())
+	}()
+	if err := h.serve(out, r, rec); err != nil {
+		e := asError(err)
+		rec.failed(e)
+		e.write(out)
+	}
+}
+
+func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
+	if p == http.ErrAbortHandler {
+		rec.reason = "aborted"
+		return
+	}
+	h.opts.Log.Error().Str("request_id", rec.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
+	rec.failed(errInternal)
+	if out.status == 0 {
+		errInternal.write(out)
+	}
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) error {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.RequestURI == "*" {
+		return errMethod
+	}
+	g, target, err := h.gates.choose(r)
+	if err != nil {
+		return err
+	}
+	rec.registry = g.Name
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if strings.HasPrefix(target, "/v2/") {
+			return errMethod
+		}
+		return errNoRoute
+	}
+	route, err := Parse(target)
+	if err != nil {
+		return err
+	}
+	rec.routed(route)
+	switch route.Kind {
+	case Base:
+		return g.serveBase(w, r)
+	case ManifestByTag:
+		if g.Enforced {
+			return g.serveTag(w, r, route, rec)
+		}
+	case Tags:
+		if g.Enforced {
+			return g.serveTags(w, r, route, rec)
+		}
+	case TrustMetadata:
+		return g.serveTrust(w, r, route)
+	}
+	rec.passed()
+	return g.forward(w, r, route)
+}
+
+// serveBase answers the version check, by which clients learn whether and how
+// to authenticate (OCI distribution-spec v1.1, "Determining Support").
+func (g *gate) serveBase(w http.ResponseWriter, r *http.Request) error {
+	if g.Passthrough {
+		return g.forward(w, r, Route{Kind: Base})
+	}
+	h := w.Header()
+	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", "2")
+	w.Write([]byte("{}")) // a client that is gone is told nothing
+	return nil
+}

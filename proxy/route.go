@@ -1,0 +1,271 @@
+package proxy
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+)
+
+// Kind is what a request asks for.
+type Kind uint8
+
+// The routes that pass. Everything else is refused.
+const (
+	Base             Kind = iota + 1 // /v2/
+	ManifestByTag                    // /v2/<name>/manifests/<tag>
+	ManifestByDigest                 // /v2/<name>/manifests/<digest>
+	Blob                             // /v2/<name>/blobs/<digest>
+	Referrers                        // /v2/<name>/referrers/<digest>
+	Tags                             // /v2/<name>/tags/list
+	TrustMetadata                    // /v2/<gun>/_trust/tuf/<file>.json
+)
+
+// String names the kind in logs.
+func (k Kind) String() string {
+	switch k {
+	case Base:
+		return "base"
+	case ManifestByTag:
+		return "manifest-by-tag"
+	case ManifestByDigest:
+		return "manifest-by-digest"
+	case Blob:
+		return "blob"
+	case Referrers:
+		return "referrers"
+	case Tags:
+		return "tags"
+	case TrustMetadata:
+		return "trust"
+	}
+	return "refused"
+}
+
+// Route is a request target, parsed. It is the only thing that decisions are
+// made from and that upstream targets are built from: the raw target is not
+// carried along beside it.
+type Route struct {
+	Kind Kind
+	// Repository is the name as the registry knows it; for TrustMetadata the
+	// GUN, which begins with the registry's name.
+	Repository string
+	// Reference is the tag, the digest, or the metadata file.
+	Reference string
+	// Limit and Last are the page asked for (Tags). Limit is -1 where the
+	// client named none.
+	Limit int
+	Last  string
+	// Query is the query to pass on (Referrers), without the leading "?".
+	Query string
+}
+
+const (
+	// maxPage is the largest page of a tag list, and the page where none is
+	// asked for.
+	maxPage = 1000
+	// maxName bounds a repository name (distribution/reference v0.6.0).
+	maxName = reference.RepositoryNameTotalLengthMax
+)
+
+var (
+	nameGrammar   = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*)*$`)
+	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	digestGrammar = regexp.MustCompile(`^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
+	gunGrammar    = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/(.+)$`)
+	// trustFileGrammar: the roles of Notary v1, by version or by hash.
+	trustFileGrammar = regexp.MustCompile(`^(?:(?:[1-9][0-9]{0,9}\.)?root|(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)(?:\.[0-9a-f]{64})?|root\.[0-9a-f]{64}|[1-9][0-9]{0,9}\.(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*))\.json$`)
+	// referrersQuery is what may stand in a query that is passed on.
+	referrersQuery = regexp.MustCompile(`^[A-Za-z0-9._~=&+%:/-]{0,2048}$`)
+)
+
+// Parse reads a request target in origin form. It accepts what is already in
+// canonical form and nothing else: no percent-escape but %3A in a digest, no
+// empty, "." or ".." component, no trailing slash but that of /v2/. Names are
+// matched greedily with the last components anchored, so that a repository may
+// be called "foo/manifests/bar". The error is an *Error.
+func Parse(target string) (Route, error) {
+	path, query, _ := strings.Cut(target, "?")
+	if path == "/v2/" {
+		return Route{Kind: Base, Limit: -1}, nil
+	}
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	if !ok || !cleanPath(rest) {
+		return Route{}, errNoRoute
+	}
+	if gun, file, ok := strings.Cut(rest, "/_trust/tuf/"); ok {
+		return parseTrust(gun, file)
+	}
+	head, last, ok := cutLast(rest)
+	if !ok {
+		return Route{}, errNoRoute
+	}
+	name, keyword, ok := cutLast(head)
+	if !ok || !validName(name) {
+		return Route{}, errNoRoute
+	}
+	r := Route{Repository: name, Limit: -1}
+	switch keyword {
+	case "manifests":
+		return r.parseManifest(last)
+	case "blobs":
+		return r.parseDigest(Blob, last)
+	case "referrers":
+		if referrersQuery.MatchString(query) {
+			r.Query = withoutNamespace(query)
+		}
+		return r.parseDigest(Referrers, last)
+	case "tags":
+		if last == "list" {
+			return r.parsePage(query)
+		}
+	}
+	return Route{}, errNoRoute
+}
+
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// cleanPath says whether a path below /v2/ is in canonical form. Only the
+// last component may hold ':' (in a digest) in a form other than a GUN's port;
+// the grammars see to that.
+func cleanPath(path string) bool {
+	for component := range strings.SplitSeq(path, "/") {
+		if component == "" || component == "." || component == ".." {
+			return false
+		}
+	}
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case strings.IndexByte("._-/:@+", c) >= 0:
+		case c == '%' && strings.HasPrefix(path[i:], "%3A") && !strings.Contains(path[i:], "/"):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func validName(name string) bool { return len(name) <= maxName && nameGrammar.MatchString(name) }
+
+// parseManifest tells a tag from a digest. What holds a ':' or an escaped one
+// stands in a digest's place and is never read as a tag.
+func (r Route) parseManifest(ref string) (Route, error) {
+	if strings.ContainsAny(ref, ":%") {
+		return r.parseDigest(ManifestByDigest, ref)
+	}
+	if !tagGrammar.MatchString(ref) {
+		return Route{}, errNoRoute
+	}
+	r.Kind, r.Reference = ManifestByTag, ref
+	return r, nil
+}
+
+func (r Route) parseDigest(kind Kind, text string) (Route, error) {
+	digest := strings.Replace(text, "%3A", ":", 1)
+	if !digestGrammar.MatchString(digest) {
+		return Route{}, errDigestInvalid(digest)
+	}
+	r.Kind, r.Reference = kind, digest
+	return r, nil
+}
+
+// parsePage reads n and last (OCI distribution-spec v1.1, "Listing Tags");
+// other keys are dropped. A huge n is cut to the largest page.
+func (r Route) parsePage(query string) (Route, error) {
+	r.Kind = Tags
+	var haveN, haveLast bool
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		switch key {
+		case "n":
+			if haveN || value == "" || strings.Trim(value, "0123456789") != "" {
+				return Route{}, errPage("n", value)
+			}
+			haveN = true
+			n, err := strconv.Atoi(value)
+			if err != nil || n > maxPage { // only digits, so the error is: too large
+				n = maxPage
+			}
+			r.Limit = n
+		case "last":
+			if haveLast || !tagGrammar.MatchString(value) {
+				return Route{}, errPage("last", value)
+			}
+			haveLast, r.Last = true, value
+		}
+	}
+	return r, nil
+}
+
+func parseTrust(gun, file string) (Route, error) {
+	m := gunGrammar.FindStringSubmatch(gun)
+	if m == nil || !validName(m[1]) || len(file) > 512 || !trustFileGrammar.MatchString(file) {
+		return Route{}, errNoRoute
+	}
+	return Route{Kind: TrustMetadata, Repository: gun, Reference: file, Limit: -1}, nil
+}
+
+// withoutNamespace drops containerd's ns from a query that is passed on.
+func withoutNamespace(query string) string {
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(pair, "="); pair != "" && key != "ns" {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// Path is the canonical path of the route: what a client would send, and,
+// after the path of an upstream's address, what an upstream is sent.
+func (r Route) Path() string {
+	switch r.Kind {
+	case Base:
+		return "/v2/"
+	case ManifestByTag, ManifestByDigest:
+		return "/v2/" + r.Repository + "/manifests/" + r.Reference
+	case Blob:
+		return "/v2/" + r.Repository + "/blobs/" + r.Reference
+	case Referrers:
+		return "/v2/" + r.Repository + "/referrers/" + r.Reference
+	case Tags:
+		return "/v2/" + r.Repository + "/tags/list"
+	case TrustMetadata:
+		return "/v2/" + r.Repository + "/_trust/tuf/" + r.Reference
+	}
+	return ""
+}
+
+// RawQuery is the canonical query of the route.
+func (r Route) RawQuery() string {
+	switch {
+	case r.Kind == Referrers:
+		return r.Query
+	case r.Kind != Tags:
+		return ""
+	case r.Limit >= 0 && r.Last != "":
+		return "last=" + r.Last + "&n=" + strconv.Itoa(r.Limit)
+	case r.Limit >= 0:
+		return "n=" + strconv.Itoa(r.Limit)
+	case r.Last != "":
+		return "last=" + r.Last
+	}
+	return ""
+}
+
+// Target prints the route as a request target; Parse(r.Target()) is r.
+func (r Route) Target() string {
+	if query := r.RawQuery(); query != "" {
+		return r.Path() + "?" + query
+	}
+	return r.Path()
+}

@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// Expose says to whom a Notary server's metadata is served.
+type Expose uint8
+
+const (
+	// ExposeAuto serves it where the Notary server itself refuses anonymous
+	// reads, and otherwise to clients that may read the repository.
+	ExposeAuto Expose = iota
+	// ExposeAlways serves it to everybody who can connect.
+	ExposeAlways
+	// ExposeNever serves it to nobody.
+	ExposeNever
+)
+
+// serveTrust passes a read of trust metadata to the Notary server, so that
+// Docker Content Trust's clients work with no trust server set. The metadata
+// names tags, so in ExposeAuto nobody sees it who may not see the tags.
+// Sealgate's own credentials for the Notary server are never used.
+func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) error {
+	repository, ok := strings.CutPrefix(route.Repository, g.Name+"/")
+	if !ok || !validName(repository) || g.NotaryURL == nil || g.Expose == ExposeNever {
+		return errNoTrustFile
+	}
+	if g.Expose == ExposeAuto {
+		if err := g.admitToTrust(r, repository, route); err != nil {
+			return err
+		}
+	}
+	p := passage{
+		to: build(g.NotaryURL, route), base: g.NotaryURL, via: g.Notary, route: route,
+		credentials: g.Passthrough,
+		judge:       judgeNotary,
+	}
+	err := p.serve(w, r)
+	var refused *Error
+	if err == nil || errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return unavailable("unreachable", trustcache.ErrUnreachable).because(err)
+}
+
+// judgeNotary lets answers about metadata pass; a redirect or a failure of the
+// trust server is not knowing.
+func judgeNotary(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusNotModified, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests:
+		return nil
+	}
+	return unavailable("unreachable", fmt.Errorf("%w: status %d", trustcache.ErrUnreachable, resp.StatusCode))
+}
+
+// admitToTrust is ExposeAuto. A Docker client's token names the GUN and not
+// the repository, so that the registry may refuse it where it lets in a client
+// with none: no credentials are tried first, then the client's own.
+func (g *gate) admitToTrust(r *http.Request, repository string, route Route) error {
+	if !g.Passthrough {
+		return nil
+	}
+	closed, err := g.notaryIsClosed(r.Context(), route.Repository)
+	if err != nil || closed {
+		return err
+	}
+	authorization := r.Header.Get("Authorization")
+	view, trustErr := g.Trust.Repository(r.Context(), g.gun(repository))
+	if trustErr != nil {
+		if err := g.admitToDenial(r.Context(), repository, authorization, view); err != nil {
+			return err
+		}
+		if errors.Is(trustErr, trustcache.ErrNoTrustData) || errors.Is(trustErr, trustcache.ErrUnpinned) {
+			return errNoTrustFile
+		}
+		return errTrust(g.gun(repository), trustErr)
+	}
+	found, err := g.admitToList(r.Context(), repository, "", view)
+	if err != nil && authorization != "" {
+		found, err = g.admitToList(r.Context(), repository, authorization, view)
+	}
+	if err == nil && !found {
+		return errNoTrustFile
+	}
+	return err
+}
+
+// notaryIsClosed asks the Notary server, with no credentials, whether it lets
+// anybody read; then its own judgement of the client's credentials is enough.
+func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
+	const closed = "notary is closed"
+	if g.auth.known(gun+"\x00"+closed, "") {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	probe := Route{Kind: TrustMetadata, Repository: gun, Reference: "timestamp.json"}
+	req := (&http.Request{Method: http.MethodGet, URL: build(g.NotaryURL, probe), Header: http.Header{"User-Agent": {"sealgate"}}}).WithContext(ctx)
+	resp, err := g.Notary.RoundTrip(req)
+	if err != nil {
+		return false, unavailable("unreachable", trustcache.ErrUnreachable).because(err)
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // keeps the connection usable
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		g.auth.remember(gun+"\x00"+closed, "")
+		return true, nil
+	}
+	return false, nil
+}

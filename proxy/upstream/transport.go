@@ -1,0 +1,80 @@
+// Package upstream carries requests to a registry or a trust server. It
+// exports http.RoundTrippers and knows nothing of routes or trust: what to ask
+// is the caller's business, what may be connected to and how long it may take
+// is decided here.
+package upstream
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ErrSwitching: the upstream answered 1xx as its final status, in particular
+// 101, which nobody asked for.
+var ErrSwitching = errors.New("upstream tried to switch protocols")
+
+// Options configure a Transport.
+type Options struct {
+	// RootCAs verify the upstream; nil means the system's.
+	RootCAs *x509.CertPool
+	// Certificate is presented to an upstream that asks for one; nil means none.
+	Certificate *tls.Certificate
+	// HeaderTimeout bounds the wait for an answer's header; zero means 15 s.
+	HeaderTimeout time.Duration
+	// MaxConns bounds the connections per host; zero means 256.
+	MaxConns int
+}
+
+// NewTransport returns a transport that keeps connections alive, speaks
+// HTTP/2 where the upstream does, uses no proxy from the environment, and
+// never decompresses: bytes are passed on as they come.
+func NewTransport(opts Options) *Transport {
+	if opts.HeaderTimeout <= 0 {
+		opts.HeaderTimeout = 15 * time.Second
+	}
+	if opts.MaxConns <= 0 {
+		opts.MaxConns = 256
+	}
+	config := &tls.Config{RootCAs: opts.RootCAs, MinVersion: tls.VersionTLS12}
+	if opts.Certificate != nil {
+		config.Certificates = []tls.Certificate{*opts.Certificate}
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &Transport{base: &http.Transport{
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ResponseHeaderTimeout:  opts.HeaderTimeout,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConns:           opts.MaxConns,
+		MaxIdleConnsPerHost:    opts.MaxConns,
+		MaxConnsPerHost:        opts.MaxConns,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+	}}
+}
+
+// Transport is an http.RoundTripper, safe for concurrent use.
+type Transport struct{ base *http.Transport }
+
+// RoundTrip implements http.RoundTripper. It follows no redirect.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 200 {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%w: status %d", ErrSwitching, resp.StatusCode)
+	}
+	return resp, nil
+}
+
+// CloseIdleConnections closes what is kept alive and not in use.
+func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
