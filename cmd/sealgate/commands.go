@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/config"
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker in releases.
+var version = "dev"
+
+// logFlags are the flags that every command has.
+type logFlags struct {
+	format, level string
+}
+
+// logger makes the log of a command. byDefault is its format where none was
+// asked for.
+func (f *logFlags) logger(w io.Writer, byDefault string) (zerolog.Logger, error) {
+	level, err := zerolog.ParseLevel(f.level)
+	if err != nil || f.level == "" {
+		return zerolog.Nop(), usage("--log-level %q: one of trace, debug, info, warn, error is expected", f.level)
+	}
+	format := f.format
+	if format == "" {
+		format = byDefault
+	}
+	switch format {
+	case "json":
+	case "console":
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	default:
+		return zerolog.Nop(), usage("--log-format %q: json or console is expected", format)
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}
+
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func failed(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &exitError{exitFailed, err}
+}
+
+// loadConfig reads and checks the file; a problem is bad configuration.
+func loadConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s cannot be used:\n%w", path, err)}
+	}
+	return cfg, nil
+}
+
+func rootCommand(stdout, stderr io.Writer) *cobra.Command {
+	logs := &logFlags{}
+	root := &cobra.Command{
+		Use:           "sealgate",
+		Short:         "A registry proxy that makes unsigned tags invisible",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.SetOut(stderr)
+			cmd.Help()
+			return usage("a command is needed")
+		},
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.PersistentFlags().StringVar(&logs.format, "log-format", "", "json or console (default json for serve, console otherwise)")
+	root.PersistentFlags().StringVar(&logs.level, "log-level", "info", "trace, debug, info, warn or error")
+	root.AddCommand(
+		serveCommand(logs, stderr),
+		demoCommand(logs, stdout, stderr),
+		checkCommand(stdout),
+		inspectCommand(logs, stdout, stderr),
+		versionCommand(stdout),
+	)
+	return root
+}
+
+func configFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("config", "proxy.yaml", "the configuration file")
+}
+
+func checkCommand(stdout io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Name every problem of the configuration with its line and key",
+		Args:  cobra.NoArgs,
+	}
+	path := configFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		cfg, err := loadConfig(*path)
+		if err != nil {
+			return err
+		}
+		for _, warning := range cfg.Warnings() {
+			fmt.Fprintf(stdout, "warning: %s\n", warning)
+		}
+		fmt.Fprintf(stdout, "%s: ok\n", *path)
+		return nil
+	}
+	return cmd
+}
+
+func versionCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprintf(stdout, "sealgate %s (%s, %s/%s%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, revision())
+			return nil
+		},
+	}
+}
+
+// revision is the commit that the binary was built from, where that is known.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	var parts []string
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			parts = append(parts, ", "+s.Value[:min(12, len(s.Value))])
+		case s.Key == "vcs.modified" && s.Value == "true":
+			parts = append(parts, " modified")
+		}
+	}
+	return strings.Join(parts, "")
+}

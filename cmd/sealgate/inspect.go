@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/spf13/cobra"
+)
+
+func inspectCommand(logs *logFlags, stdout, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect REPO[:TAG]",
+		Short: "Show what is signed in a repository, or why a tag is visible or hidden",
+		Long: `Show the trust view of a repository as Sealgate sees it: signed tags, digests,
+roles, signers and expiries. REPO is the full name (registry.example.com/app),
+or without the registry's name where the configuration has only one registry.
+
+With a TAG the exit code says: 0 visible, 1 hidden, 3 it cannot be known.`,
+		Args: cobra.ExactArgs(1),
+	}
+	path := configFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		log, err := logs.logger(stderr, "console")
+		if err != nil {
+			return err
+		}
+		cfg, err := loadConfig(*path)
+		if err != nil {
+			return err
+		}
+		registry, gun, tag, err := parseInspect(cfg, args[0])
+		if err != nil {
+			return err
+		}
+		p, err := assemble(cfg, log.Level(100)) // the report says what went wrong
+		if err != nil {
+			return failed(err)
+		}
+		defer p.close()
+		report := inspect(cmd.Context(), p.registries[registry], gun, tag)
+		if *asJSON {
+			enc := json.NewEncoder(stdout)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(report)
+		} else {
+			err = report.print(stdout)
+		}
+		if err != nil {
+			return failed(err)
+		}
+		if code := report.exitCode(); code != 0 {
+			return &exitError{code: code}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// parseInspect finds the registry (its index) and the GUN that arg means.
+func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string, err error) {
+	name := arg
+	if i := strings.LastIndexByte(arg, ':'); i > strings.LastIndexByte(arg, '/') {
+		name, tag = arg[:i], arg[i+1:]
+		if tag == "" {
+			return 0, "", "", usage("%q: a tag is expected after the colon", arg)
+		}
+	}
+	if strings.Contains(arg, "@") || name == "" {
+		return 0, "", "", usage("%q: REPO or REPO:TAG is expected", arg)
+	}
+	for i, reg := range cfg.Registries {
+		if strings.HasPrefix(name, reg.Name+"/") {
+			return i, name, tag, nil
+		}
+	}
+	if len(cfg.Registries) == 1 {
+		return 0, cfg.Registries[0].Name + "/" + name, tag, nil
+	}
+	return 0, "", "", usage("%q: begin with the name of one of the configured registries", arg)
+}
+
+// The report's JSON is for scripts; fields are only ever added.
+type inspectReport struct {
+	GUN     string           `json:"gun"`
+	Error   string           `json:"error,omitempty"`
+	Expires *time.Time       `json:"expires,omitempty"`
+	First   string           `json:"expires_first,omitempty"`
+	Roles   []inspectRole    `json:"roles,omitempty"`
+	Signed  []inspectTag     `json:"signed"`
+	Hidden  []inspectTag     `json:"hidden,omitempty"`
+	Offered []inspectOffered `json:"offered_not_verified,omitempty"`
+	Tag     *inspectVerdict  `json:"tag,omitempty"`
+
+	err error
+}
+
+type inspectRole struct {
+	Role    string    `json:"role"`
+	Version int       `json:"version,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	KeyIDs  []string  `json:"key_ids,omitempty"`
+	Note    string    `json:"note,omitempty"`
+}
+
+type inspectTag struct {
+	Tag     string   `json:"tag"`
+	Digest  string   `json:"digest,omitempty"`
+	Role    string   `json:"role,omitempty"`
+	Signers []string `json:"signers,omitempty"`
+	Why     string   `json:"why,omitempty"`
+}
+
+type inspectOffered struct {
+	KeyID   string    `json:"key_id"`
+	Subject string    `json:"subject"`
+	Expires time.Time `json:"expires"`
+}
+
+// inspectVerdict is about the one tag asked for.
+type inspectVerdict struct {
+	inspectTag
+	Verdict string `json:"verdict"` // visible, hidden or unknown
+}
+
+func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectReport {
+	report := &inspectReport{GUN: gun, Signed: []inspectTag{}}
+	if reg.trust == nil {
+		report.err = fmt.Errorf("%w: no notary is configured for %s", trustcache.ErrUnreachable, reg.name)
+		report.Error = report.err.Error()
+	} else if view, err := reg.trust.Tag(ctx, gun, tag); err != nil {
+		report.err, report.Error = err, err.Error()
+	} else {
+		report.describe(view)
+	}
+	if errors.Is(report.err, trustcache.ErrUnpinned) {
+		report.Error = "no pin covers " + gun + ": ask its publisher for the root key ID and add it to trust-pinning.root-keys"
+		report.offer(ctx, reg.source)
+	}
+	if tag != "" {
+		report.judge(tag)
+	}
+	return report
+}
+
+func (r *inspectReport) describe(view trustcache.View) {
+	expires, first := view.Expires()
+	r.Expires, r.First = &expires, first
+	for _, e := range view.Evidence() {
+		r.Roles = append(r.Roles, inspectRole{Role: e.Role, Version: e.Version, Expires: e.Expires, KeyIDs: e.KeyIDs, Note: e.Note})
+	}
+	for i := range view.Len() {
+		t := view.At(i)
+		r.Signed = append(r.Signed, inspectTag{Tag: t.Tag, Digest: t.Digest.String(), Role: t.Role, Signers: t.Signers})
+	}
+	for _, t := range view.Unusable() {
+		r.Hidden = append(r.Hidden, inspectTag{Tag: t.Tag, Role: t.Role, Why: "its signed entry has no sha256 digest"})
+	}
+	for _, h := range view.Hidden() {
+		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: "signed only in " + strings.Join(h.Roles, ", ") + ", whose word does not count"})
+	}
+}
+
+// offer shows the keys that the server offers, for a human to compare.
+func (r *inspectReport) offer(ctx context.Context, source *notary.Source) {
+	keys, err := source.Offered(ctx, r.GUN)
+	if err != nil {
+		return // there is nothing to compare with
+	}
+	for _, k := range keys {
+		r.Offered = append(r.Offered, inspectOffered{KeyID: k.KeyID, Subject: k.Subject, Expires: k.Expires})
+	}
+}
+
+func (r *inspectReport) judge(tag string) {
+	v := &inspectVerdict{Verdict: "hidden", inspectTag: inspectTag{Tag: tag}}
+	r.Tag = v
+	for _, t := range r.Signed {
+		if t.Tag == tag {
+			v.inspectTag, v.Verdict = t, "visible"
+			return
+		}
+	}
+	switch {
+	case r.err != nil && !isAbsence(r.err):
+		v.Verdict, v.Why = "unknown", r.Error
+		return
+	case r.err != nil:
+		v.Why = r.Error
+		return
+	}
+	v.Why = fmt.Sprintf("no trust data for tag %q in %s", tag, r.GUN)
+	for _, t := range r.Hidden {
+		if t.Tag == tag {
+			v.inspectTag = t
+		}
+	}
+}
+
+func (r *inspectReport) exitCode() int {
+	switch {
+	case r.Tag == nil && r.err == nil, r.Tag != nil && r.Tag.Verdict == "visible":
+		return 0
+	case r.err != nil && !isAbsence(r.err):
+		return exitUnknown
+	}
+	return exitFailed
+}
+
+func (r *inspectReport) print(w io.Writer) error {
+	if r.Tag != nil {
+		fmt.Fprintf(w, "%s:%s is %s", r.GUN, r.Tag.Tag, strings.ToUpper(r.Tag.Verdict))
+		if r.Tag.Verdict == "visible" {
+			fmt.Fprintf(w, "\n  digest   %s\n  role     %s\n  signers  %s\n", r.Tag.Digest, r.Tag.Role, strings.Join(r.Tag.Signers, ", "))
+		} else {
+			fmt.Fprintf(w, ": %s\n", r.Tag.Why)
+		}
+	} else {
+		fmt.Fprintf(w, "%s\n", r.GUN)
+		if r.Error != "" {
+			fmt.Fprintf(w, "  %s\n", r.Error)
+		}
+	}
+	r.printOffered(w)
+	if r.Tag != nil || r.Expires == nil {
+		return nil
+	}
+	fmt.Fprintf(w, "  stands until %s (%s)\n\n", r.Expires.UTC().Format(time.RFC3339), r.First)
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "TAG\tDIGEST\tROLE\tSIGNERS")
+	for _, t := range r.Signed {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", t.Tag, t.Digest, t.Role, strings.Join(t.Signers, ", "))
+	}
+	for _, t := range r.Hidden {
+		fmt.Fprintf(tw, "%s\tHIDDEN: %s\t\t\n", t.Tag, t.Why)
+	}
+	fmt.Fprintln(tw, "\nROLE\tVERSION\tEXPIRES\tSIGNED BY")
+	for _, role := range r.Roles {
+		if role.Note != "" {
+			fmt.Fprintf(tw, "%s\t\t\tNOT USED: %s\n", role.Role, role.Note)
+			continue
+		}
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\n", role.Role, role.Version, role.Expires.UTC().Format(time.RFC3339), strings.Join(role.KeyIDs, ", "))
+	}
+	return tw.Flush()
+}
+
+func (r *inspectReport) printOffered(w io.Writer) {
+	if len(r.Offered) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\n  OFFERED, NOT VERIFIED (anybody between here and the publisher could have made these up):")
+	for _, k := range r.Offered {
+		fmt.Fprintf(w, "    root key %s for %q, until %s\n", k.KeyID, k.Subject, k.Expires.UTC().Format(time.DateOnly))
+	}
+}

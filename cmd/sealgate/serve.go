@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+// drainTimeout is how long a stop waits for the requests under way.
+const drainTimeout = 30 * time.Second
+
+func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Stand in front of the registries of the configuration",
+		Args:  cobra.NoArgs,
+	}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := logs.logger(stderr, "json")
+		if err != nil {
+			return err
+		}
+		cfg, err := loadConfig(*path)
+		if err != nil {
+			return err
+		}
+		return failed(serve(cmd.Context(), cfg, log))
+	}
+	return cmd
+}
+
+// serve runs until ctx ends, then drains and returns nil.
+func serve(ctx context.Context, cfg *config.Config, log zerolog.Logger) error {
+	for _, warning := range cfg.Warnings() {
+		log.Warn().Msg(warning)
+	}
+	tlsConfig, err := serverTLS(cfg, log)
+	if err != nil {
+		return err
+	}
+	p, err := assemble(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	scheme := "https"
+	if tlsConfig == nil {
+		scheme = "http"
+	}
+	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
+	return runServer(ctx, listener, tlsConfig, p.handler, log)
+}
+
+// runServer serves on listener until ctx ends, then waits for the requests
+// under way. It closes the listener.
+func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, handler http.Handler, log zerolog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second, // no request has a body that is read
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          stdlog.New(log.With().Str("level", "debug").Logger(), "", 0),
+		// "*" is refused by the handler like everything else that is no route.
+		DisableGeneralOptionsHandler: true,
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := serveOn(server, listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		defer cancel()
+		log.Info().Msg("stopping: waiting for the requests under way")
+		if err := server.Shutdown(drain); err != nil {
+			log.Warn().Err(err).Msg("requests were cut off")
+			return server.Close()
+		}
+		return nil
+	})
+	err := group.Wait()
+	if err == nil {
+		log.Info().Msg("stopped")
+	}
+	return err
+}
+
+func serveOn(server *http.Server, listener net.Listener) error {
+	if server.TLSConfig != nil {
+		return server.ServeTLS(listener, "", "")
+	}
+	return server.Serve(listener)
+}
+
+// isAbsence: nothing is wrong, there is just no trust data to use.
+func isAbsence(err error) bool {
+	return errors.Is(err, trustcache.ErrNoTrustData) || errors.Is(err, trustcache.ErrUnpinned)
+}
+
+// isAlarm: somebody should look at this now.
+func isAlarm(err error) bool {
+	return errors.Is(err, trustcache.ErrMalicious) || errors.Is(err, trustcache.ErrVanished)
+}
