@@ -65,6 +65,8 @@ const (
 	// maxPage is the largest page of a tag list, and the page where none is
 	// asked for.
 	maxPage = 1000
+	// maxQuery bounds a query that is passed on, in bytes.
+	maxQuery = 2048
 	// maxName bounds a repository name (distribution/reference v0.6.0).
 	maxName = reference.RepositoryNameTotalLengthMax
 )
@@ -77,7 +79,7 @@ var (
 	// trustFileGrammar: the roles of Notary v1, by version or by hash.
 	trustFileGrammar = regexp.MustCompile(`^(?:(?:[1-9][0-9]{0,9}\.)?root|(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)(?:\.[0-9a-f]{64})?|root\.[0-9a-f]{64}|[1-9][0-9]{0,9}\.(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*))\.json$`)
 	// referrersQuery is what may stand in a query that is passed on.
-	referrersQuery = regexp.MustCompile(`^[A-Za-z0-9._~=&+%:/-]{0,2048}$`)
+	referrersQuery = regexp.MustCompile(`^[A-Za-z0-9._~=&+%:/-]*$`)
 )
 
 // Parse reads a request target in origin form. It accepts what is already in
@@ -112,7 +114,7 @@ func Parse(target string) (Route, error) {
 	case "blobs":
 		return r.parseDigest(Blob, last)
 	case "referrers":
-		if referrersQuery.MatchString(query) {
+		if len(query) <= maxQuery && referrersQuery.MatchString(query) {
 			r.Query = withoutNamespace(query)
 		}
 		return r.parseDigest(Referrers, last)
