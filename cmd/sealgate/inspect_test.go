@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/e2e/sandbox"
+)
+
+// inspectWorld starts the demo's servers and returns a configuration file for
+// them; trust is the content-trust block, with %s for the root key.
+func inspectWorld(t *testing.T, trust string) string {
+	t.Helper()
+	ca, err := sandbox.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	story, err := sandbox.NewStory(t.Context(), ca, "registry.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { story.Close() })
+	path := file(t, "proxy.yaml", fmt.Sprintf(`
+listen: 127.0.0.1:0
+tls: {plain-http: {}}
+registries:
+  - name: registry.example.com
+    upstream: %s
+    upstream-ca-file: ca.pem
+    notary: {url: %q, ca-file: ca.pem}
+content-trust: %s
+`, story.Registry.URL(), story.Trust.URL(), strings.ReplaceAll(trust, "%s", story.RootKey)))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "ca.pem"), ca.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestInspectSaysWhy(t *testing.T) {
+	path := inspectWorld(t, `{mode: enforced, trust-pinning: {root-keys: {"registry.example.com/demo/*": [%s]}}}`)
+	for _, tc := range []struct {
+		name, image string
+		code        int
+		says        []string
+	}{
+		{"a signed tag is visible", "registry.example.com/demo/app:1.0", 0, []string{"VISIBLE", "sha256:", "targets/releases"}},
+		{"the registry's name may be left out", "demo/app:1.0", 0, []string{"VISIBLE"}},
+		{"an unsigned tag is hidden", "demo/app:nightly", exitFailed, []string{"HIDDEN", `no trust data for tag "nightly"`}},
+		{"a tag signed elsewhere is hidden, with the role", "demo/app:qa-only", exitFailed, []string{"HIDDEN", "targets/qa"}},
+		{"a repository without trust data hides its tags", "demo/never-signed:latest", exitFailed, []string{"HIDDEN", "remote trust data does not exist"}},
+		{"an unpinned repository hides its tags", "other/app:1", exitFailed, []string{"HIDDEN", "no pin covers"}},
+		{"a repository is listed", "demo/app", 0, []string{"latest", "qa-only", "timestamp", "stands until"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, stdout, stderr := call(t, "inspect", "--config", path, tc.image)
+			if code != tc.code {
+				t.Errorf("exit %d, want %d", code, tc.code)
+			}
+			for _, want := range tc.says {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("does not say %q", want)
+				}
+			}
+			if t.Failed() {
+				t.Log(stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestInspectPrintsJSON(t *testing.T) {
+	path := inspectWorld(t, `{mode: enforced, trust-on-first-use: true}`)
+	code, stdout, _ := call(t, "inspect", "--config", path, "--json", "demo/app:latest")
+	var report inspectReport
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s", code, err, stdout)
+	}
+	if report.Tag.Verdict != "visible" || len(report.Signed) != 4 || len(report.Roles) < 5 {
+		t.Errorf("got %s", stdout)
+	}
+}
+
+func TestInspectShowsOfferedKeysAsNotVerified(t *testing.T) {
+	path := inspectWorld(t, `{mode: enforced}`)
+	code, stdout, _ := call(t, "inspect", "--config", path, "demo/app")
+	if code != exitFailed || !strings.Contains(stdout, "OFFERED, NOT VERIFIED") || !strings.Contains(stdout, "root key ") {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+}
+
+func TestInspectFindsTheRegistry(t *testing.T) {
+	two := &config.Config{Registries: []config.Registry{{Name: "a.example:5000"}, {Name: "b.example"}}}
+	for _, tc := range []struct {
+		arg      string
+		registry int
+		gun, tag string
+		bad      bool
+	}{
+		{arg: "a.example:5000/app", gun: "a.example:5000/app"},
+		{arg: "a.example:5000/app:1", gun: "a.example:5000/app", tag: "1"},
+		{arg: "b.example/x/y:1.0", registry: 1, gun: "b.example/x/y", tag: "1.0"},
+		{arg: "app:1", bad: true},
+		{arg: "c.example/app", bad: true},
+	} {
+		registry, gun, tag, err := parseInspect(two, tc.arg)
+		if (err != nil) != tc.bad || registry != tc.registry || gun != tc.gun || tag != tc.tag {
+			t.Errorf("%s: %d %q %q %v", tc.arg, registry, gun, tag, err)
+		}
+	}
+}

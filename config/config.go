@@ -1,0 +1,411 @@
+// Package config holds the shape of proxy.yaml and turns a file into a checked
+// value: decode strictly, fill in the defaults, validate, and only then hand
+// anything out. Everything that is wrong with a file is found in one run and
+// named with its line and key.
+//
+// It refuses what it does not understand. A key that is unknown, given twice or
+// of the wrong type is an error, because a misspelt key in a tool of this kind
+// is a hole; a key whose feature is not built yet is an error that says so,
+// unless its value is the default. It opens no sockets and holds no secrets:
+// passwords and private keys stay in the files that the configuration names.
+//
+// Load and Parse are safe for concurrent use. A Config is not changed after it
+// was returned; whoever needs another one loads the file again.
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// Config is a whole proxy.yaml, with defaults filled in, every relative path
+// made absolute, and every rule of this package checked.
+type Config struct {
+	// Listen is the address of the public listener, host:port. An empty host
+	// means all interfaces, port 0 one that the system chooses. Default
+	// 127.0.0.1:8443.
+	Listen string
+	// TLS says how clients are met. Required.
+	TLS TLS
+	// Clients says who may connect at all. Nil, the default: everybody.
+	// Not supported yet.
+	Clients *Clients
+	// Admin places the operator's listeners. Default: neither listens.
+	Admin Admin
+	// StateDir is a local directory for the CA of tls.self-signed, certificates
+	// and spooled bodies; it is created when missing. Default: the
+	// rootdirectory of storage.filesystem; empty where there is none.
+	StateDir string
+	// Storage is where trust state and cached content are kept.
+	Storage Storage
+	// Registries lists the registries that Sealgate stands in front of: at
+	// least one, their names distinct and their hosts distinct.
+	Registries []Registry
+	// ContentTrust says what is demanded of a tag. Required.
+	ContentTrust ContentTrust
+}
+
+// TLS is how clients are met. Exactly one field is set.
+type TLS struct {
+	// SelfSigned makes certificates from a CA of its own, kept in
+	// Config.StateDir, for development.
+	SelfSigned *SelfSigned
+	// Files are certificates with their keys, from disk: one pair or a list.
+	Files []KeyPair
+	// ACME obtains certificates. Not supported yet.
+	ACME *ACME
+	// PlainHTTP serves without TLS, on a loopback address only.
+	PlainHTTP *PlainHTTP
+}
+
+// SelfSigned configures certificates for development.
+type SelfSigned struct {
+	// Hosts are the names and IP addresses that the certificate is for, without
+	// ports. Default (also when empty): localhost and 127.0.0.1.
+	Hosts []string
+}
+
+// KeyPair names the PEM files of one certificate chain and its private key.
+type KeyPair struct {
+	// Cert and Key are absolute paths; both are required and belong together.
+	Cert, Key string
+}
+
+// ACME configures certificates from an ACME server. Not supported yet.
+type ACME struct {
+	// Domains are the names to obtain certificates for.
+	Domains []string
+	// Email is the contact given to the ACME server. Empty: none.
+	Email string
+	// Directory is the ACME server's directory URL.
+	Directory string
+	// CAFile holds the CAs trusted for the directory. Empty: the system's.
+	CAFile string
+	// HTTPListen is where HTTP-01 challenges are answered, host:port. Empty:
+	// nowhere.
+	HTTPListen string
+}
+
+// PlainHTTP configures serving without TLS.
+type PlainHTTP struct {
+	// BehindTLSProxy says that a proxy in front ends TLS, so that Listen need
+	// not be loopback. Default false; true is not supported yet.
+	BehindTLSProxy bool
+	// TrustedProxies are the networks that proxy connects from. Default none;
+	// others are not supported yet.
+	TrustedProxies []netip.Prefix
+}
+
+// Clients says who may connect. Not supported yet.
+type Clients struct {
+	// CAFile holds the CAs of client certificates. Empty: none are asked for.
+	CAFile string
+	// Allow lists the networks that clients may come from. Empty: any.
+	Allow []netip.Prefix
+}
+
+// Admin places the operator's listeners, which are never on the public one.
+type Admin struct {
+	// Listen is host:port of metrics, health and the status page. Empty, the
+	// default: not listening. Others are not supported yet.
+	Listen string
+	// Control is the path of the control socket. Empty, the default: not
+	// listening. Others are not supported yet.
+	Control string
+}
+
+// The storage drivers of this version.
+const (
+	Filesystem = "filesystem"
+	InMemory   = "inmemory"
+)
+
+// Storage is one of distribution's storage drivers with its parameters.
+type Storage struct {
+	// Driver is Filesystem or InMemory. Default InMemory, which forgets
+	// everything when the process ends.
+	Driver string
+	// Parameters are the driver's own; for Filesystem "rootdirectory", an
+	// absolute path (a string, required). Never nil.
+	Parameters map[string]any
+}
+
+// String names the driver only: parameters of some drivers are secrets.
+func (s Storage) String() string { return fmt.Sprintf("{%s}", s.Driver) }
+
+// GoString is String.
+func (s Storage) GoString() string { return s.String() }
+
+// MarshalText is String, so that JSON and YAML print no parameters either.
+func (s Storage) MarshalText() ([]byte, error) { return []byte(s.Driver), nil }
+
+// Values of Registry.Redirects, Registry.Denial, Registry.SignatureTags and
+// Notary.Expose.
+const (
+	RedirectsPass   = "pass"
+	RedirectsFollow = "follow"
+
+	DenialNotFound     = "not-found"
+	DenialDenied       = "denied"
+	DenialStrictMirror = "strict-mirror"
+
+	SignatureTagsHidden = "hidden"
+	SignatureTagsPass   = "pass"
+
+	ExposeAuto   = "auto"
+	ExposeAlways = "always"
+	ExposeNever  = "never"
+)
+
+// AnyHost is the entry of Registry.Hosts that stands for every Host header that
+// no registry names.
+const AnyHost = "*"
+
+// Registry is one registry that Sealgate stands in front of.
+type Registry struct {
+	// Name is what publishers typed when they signed: host or host:port, in
+	// lower case. The GUN of a repository is Name + "/" + repository. Docker
+	// Hub is docker.io. Required.
+	Name string
+	// Hosts are the Host headers that mean this registry: host, host:port, an
+	// IP address, or AnyHost (in one registry only); in lower case. An entry
+	// without a port stands for every port. An IPv6 address has brackets only
+	// where it has a port. Default (also when empty): Name alone.
+	Hosts []string
+	// MirrorHosts are Hosts on which containerd's ?ns= may choose this
+	// registry. Default none; others are not supported yet.
+	MirrorHosts []string
+	// Upstream is the registry itself: http or https, no user, query or
+	// fragment; a path (put before /v2/) has no trailing slash. Required.
+	Upstream *url.URL
+	// UpstreamCAFile is the absolute path of the PEM CAs trusted for Upstream.
+	// Empty, the default: the system's.
+	UpstreamCAFile string
+	// Credentials are those shown to Upstream: Passthrough (default) or
+	// Anonymous; others are not supported yet.
+	Credentials Credentials
+	// Realms are hosts of token realms allowed besides Upstream's own. Default
+	// none; others are not supported yet.
+	Realms []string
+	// Redirects is what happens to Upstream's redirects of blobs: RedirectsPass
+	// (default); RedirectsFollow is not supported yet.
+	Redirects string
+	// RedirectHosts are the hosts (host or host:port, in lower case) that
+	// Upstream's redirects may lead to besides its own. Default none.
+	RedirectHosts []string
+	// PassPaths are exact path prefixes outside /v2/ that are forwarded
+	// untouched. Default none; others are not supported yet.
+	PassPaths []string
+	// Push lets writes through. Default false; true is not supported yet.
+	Push bool
+	// Denial is the answer for a tag that is not visible: DenialNotFound
+	// (default); others are not supported yet.
+	Denial string
+	// SignatureTags is what becomes of tags that hold cosign signatures and the
+	// like: SignatureTagsHidden (default); SignatureTagsPass is not supported
+	// yet.
+	SignatureTags string
+	// Notary is the trust server of this registry.
+	Notary Notary
+	// Offline serves loaded bundles instead of asking Upstream and Notary. Nil,
+	// the default: not offline. Not supported yet.
+	Offline *Offline
+	// Cache keeps content by digest. Nil, the default: no cache. Not supported
+	// yet.
+	Cache *Cache
+}
+
+// CredentialsKind is whose credentials a server is shown.
+type CredentialsKind string
+
+// The kinds of credentials.
+const (
+	// Passthrough: the client's own, and the server's challenge goes back
+	// untouched. Not for Notary.
+	Passthrough CredentialsKind = "passthrough"
+	// Anonymous: none.
+	Anonymous CredentialsKind = "anonymous"
+	// Password: Sealgate's own user name and password. Not supported yet.
+	Password CredentialsKind = "password"
+	// DockerConfig: Sealgate's own, from its docker config.json. Not supported
+	// yet.
+	DockerConfig CredentialsKind = "docker-config"
+)
+
+// Credentials are what a server is shown: one of the words passthrough,
+// anonymous and docker-config, or {username, password-file}.
+type Credentials struct {
+	// Kind is never empty.
+	Kind CredentialsKind
+	// Username and PasswordFile are set for Password only. The file is an
+	// absolute path; the password itself is never in a Config.
+	Username, PasswordFile string
+}
+
+// Notary is a registry's trust server.
+type Notary struct {
+	// URL is http or https, no user, query or fragment; a path has no trailing
+	// slash. Required where Mode is Enforced; nil where there is no trust
+	// server.
+	URL *url.URL
+	// CAFile is the absolute path of the PEM CAs trusted for URL. Empty, the
+	// default: the system's.
+	CAFile string
+	// CertFile and KeyFile are the absolute paths of the PEM client certificate
+	// shown to URL and its private key: both or, the default, neither.
+	CertFile, KeyFile string
+	// Credentials are Sealgate's own, the only ones Notary is asked with:
+	// Anonymous (default); others are not supported yet.
+	Credentials Credentials
+	// Expose says when clients may read trust data through Sealgate:
+	// ExposeAuto (default: where Notary itself refuses anonymous reads, or the
+	// repository is readable anonymously), ExposeAlways, ExposeNever.
+	Expose string
+	// Writes lets trust data be written through Sealgate. Default false; true
+	// is not supported yet.
+	Writes bool
+}
+
+// Offline configures serving loaded bundles. Not supported yet.
+type Offline struct {
+	// Grace is how far past its expiry a bundle's timestamp may be. Default 0.
+	Grace time.Duration
+}
+
+// Cache configures the content cache. Not supported yet.
+type Cache struct {
+	// MaxSize bounds the cache, in bytes. 0: no bound.
+	MaxSize int64
+	// TTL is how long content is kept after its last use. 0: for ever.
+	TTL time.Duration
+}
+
+// Mode is what is done about tags that nobody signed.
+type Mode string
+
+// The modes.
+const (
+	// Enforced: they do not exist.
+	Enforced Mode = "enforced"
+	// Permissive: they are served, with a warning. Not supported yet.
+	Permissive Mode = "permissive"
+	// Disabled: trust is not consulted.
+	Disabled Mode = "disabled"
+)
+
+// ContentTrust is what is demanded of a tag: the keys of Mirantis Container
+// Runtime's block of this name, and Sealgate's own.
+type ContentTrust struct {
+	// Mode is Enforced or Disabled; Permissive is not supported yet. Required:
+	// there is no default, since Mirantis Container Runtime reads its absence
+	// as disabled.
+	Mode Mode
+	// TrustPinning says which roots of trust are accepted.
+	TrustPinning TrustPinning
+	// TrustOnFirstUse accepts the first root seen of a repository that no pin
+	// covers. Default false: such a repository has no visible tags.
+	TrustOnFirstUse bool
+	// AllowExpiredCachedTrustData lets cached trust data stand past its expiry.
+	// Default false; true is not supported yet.
+	AllowExpiredCachedTrustData bool
+	// Refresh is how long a verified snapshot is used without asking Notary
+	// again. Default 60s; more than 0.
+	Refresh time.Duration
+	// MaxStale is how long a snapshot stands while Notary gives no good answer.
+	// Default 24h; 0: not at all, once Refresh has passed.
+	MaxStale time.Duration
+	// AuthorisationTTL is how long the upstream's yes to a client is
+	// remembered. Default 30s; 0: every request is authorised upstream.
+	AuthorisationTTL time.Duration
+	// Limits bound what is read from Notary before any of it is believed.
+	Limits Limits
+	// Signers are named key sets for Policy.RequiredSigners. Default none;
+	// others are not supported yet.
+	Signers map[string]Signer
+	// Policies refine these keys for some repositories. Default none; others
+	// are not supported yet.
+	Policies []Policy
+}
+
+// TrustPinning says which roots of trust are accepted, by pattern (see
+// MatchPattern): the exact name of a repository, or a wildcard over
+// repositories; each begins with the name of a configured registry.
+type TrustPinning struct {
+	// RootKeys are canonical IDs of root keys: 64 lower-case hexadecimal
+	// digits, at least one for each pattern. Default none.
+	RootKeys map[string][]string
+	// CertIDs are IDs of root certificates. Default none; others are not
+	// supported yet.
+	CertIDs map[string][]string
+	// CA are absolute paths of PEM files with the CA of root certificates.
+	// Default none; others are not supported yet.
+	CA map[string]string
+	// OfficialLibraryImages is always false. The key is Mirantis Container
+	// Runtime's; true is an error, since Docker has retired those signatures.
+	OfficialLibraryImages bool
+}
+
+// Limits bound what is read from Notary before any of it is believed. All are
+// positive and at most 16 times their default. Sizes are in bytes (in the file:
+// 1048576, 64KiB, 1MiB, 1GiB).
+type Limits struct {
+	// Root, Timestamp, Snapshot and Targets bound one file of that kind; each
+	// delegation counts as a targets file. Defaults 1 MiB, 64 KiB, 4 MiB and
+	// 8 MiB (about 80,000 tags).
+	Root, Timestamp, Snapshot, Targets int64
+	// Memory bounds all metadata being verified at once; it is at least the
+	// largest of the four above. Default 32 MiB.
+	Memory int64
+	// Roles bounds the roles of one repository. Default 1000.
+	Roles int
+	// Signatures bounds the signatures on one file. Default 64.
+	Signatures int
+	// Depth bounds the nesting of JSON. Default 32.
+	Depth int
+}
+
+// Signer is a key set that a repository's owner cannot appoint. One field is
+// set. Not supported yet.
+type Signer struct {
+	// Keys are canonical key IDs.
+	Keys []string
+	// CertFile is the absolute path of a PEM certificate.
+	CertFile string
+	// Role is whoever the repository's own delegation of that name appoints.
+	Role string
+}
+
+// Policy refines ContentTrust for the repositories that Match matches; the most
+// specific match decides alone, and what it leaves out comes from ContentTrust.
+// Not supported yet.
+type Policy struct {
+	// Match is a pattern (see MatchPattern).
+	Match string
+	// Mode replaces ContentTrust.Mode. Empty: not replaced.
+	Mode Mode
+	// Roles are those whose word counts, in this order. Empty: Docker's rule.
+	Roles []string
+	// RequiredSigners names those of ContentTrust.Signers who must all have
+	// signed the same digest.
+	RequiredSigners []string
+	// ExemptTags are patterns of tags that never consult trust.
+	ExemptTags []string
+}
+
+// Defaults of Config.
+const (
+	DefaultListen           = "127.0.0.1:8443"
+	DefaultRefresh          = 60 * time.Second
+	DefaultMaxStale         = 24 * time.Hour
+	DefaultAuthorisationTTL = 30 * time.Second
+)
+
+// DefaultLimits are the limits where the file says nothing.
+func DefaultLimits() Limits {
+	return Limits{
+		Root: 1 << 20, Timestamp: 64 << 10, Snapshot: 4 << 20, Targets: 8 << 20, Memory: 32 << 20,
+		Roles: 1000, Signatures: 64, Depth: 32,
+	}
+}

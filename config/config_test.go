@@ -1,0 +1,317 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const aKeyID = "5c0f0d6ab0d0a1f6f2c6a4a6cbd8e1f2a3b4c5d6e7f8091a2b3c4d5e6f708192"
+
+// minimal says only what has no default.
+const minimal = `tls: {plain-http: {}}
+registries:
+  - name: registry.example.com:5000
+    upstream: https://Origin.example.com/docker/
+    notary: {url: https://notary.example.com/}
+content-trust: {mode: enforced}
+`
+
+func mustParse(t testing.TB, data, dir string) *Config {
+	t.Helper()
+	c, err := Parse("proxy.yaml", []byte(data), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func mustURL(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func TestDefaults(t *testing.T) {
+	want := &Config{
+		Listen:  "127.0.0.1:8443",
+		TLS:     TLS{PlainHTTP: &PlainHTTP{}},
+		Storage: Storage{Driver: "inmemory", Parameters: map[string]any{}},
+		Registries: []Registry{{
+			Name:          "registry.example.com:5000",
+			Hosts:         []string{"registry.example.com:5000"},
+			Upstream:      mustURL(t, "https://origin.example.com/docker"),
+			Credentials:   Credentials{Kind: Passthrough},
+			Redirects:     "pass",
+			Denial:        "not-found",
+			SignatureTags: "hidden",
+			Notary: Notary{
+				URL: mustURL(t, "https://notary.example.com"), Credentials: Credentials{Kind: Anonymous}, Expose: "auto",
+			},
+		}},
+		ContentTrust: ContentTrust{
+			Mode: Enforced, Refresh: time.Minute, MaxStale: 24 * time.Hour, AuthorisationTTL: 30 * time.Second,
+			Limits: Limits{
+				Root: 1 << 20, Timestamp: 1 << 16, Snapshot: 4 << 20, Targets: 8 << 20, Memory: 32 << 20,
+				Roles: 1000, Signatures: 64, Depth: 32,
+			},
+		},
+	}
+	if got := mustParse(t, minimal, "."); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// The same with every key that has a default given as null, and as its default.
+func TestNullAndTheDefaultMeanTheDefault(t *testing.T) {
+	want := mustParse(t, minimal, "/d")
+	for _, file := range []string{"good-nulls.yaml", "good-defaults.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			data, err := os.ReadFile(filepath.Join("testdata", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := mustParse(t, string(data), "/d")
+			for _, c := range []*Config{got, want} { // an empty list is as good as none
+				r := &c.Registries[0]
+				for _, list := range []*[]string{&r.MirrorHosts, &r.Realms, &r.RedirectHosts, &r.PassPaths} {
+					*list = slices.Clip(append([]string{}, *list...))
+				}
+				c.TLS.PlainHTTP.TrustedProxies = nil
+				c.ContentTrust.TrustPinning = TrustPinning{}
+				c.ContentTrust.Signers, c.ContentTrust.Policies = nil, nil
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestEveryKeyOfThisVersion(t *testing.T) {
+	dir := fixtures(t)
+	c, err := Load(copyInto(t, dir, "testdata/good.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	want := &Config{
+		Listen:   ":443",
+		TLS:      TLS{Files: []KeyPair{{in("tls.crt"), in("tls.key")}, {in("tls.crt"), in("tls.key")}}},
+		StateDir: in("state"),
+		Storage:  Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},
+		Registries: []Registry{
+			{
+				Name:           "docker.io",
+				Hosts:          []string{"mirror.example.com", "10.1.2.3", "fd00::1", "[::1]:5000", "*"},
+				Upstream:       mustURL(t, "https://registry-1.docker.io"),
+				UpstreamCAFile: in("ca.pem"),
+				Credentials:    Credentials{Kind: Anonymous},
+				Redirects:      "pass",
+				RedirectHosts:  []string{"blobs.example.com:8443"},
+				Denial:         "not-found",
+				SignatureTags:  "hidden",
+				Notary: Notary{
+					URL: mustURL(t, "https://notary.example.com:4443/a"), CAFile: in("ca.pem"), CertFile: in("tls.crt"), KeyFile: in("tls.key"),
+					Credentials: Credentials{Kind: Anonymous}, Expose: "always",
+				},
+			},
+			{
+				Name: "registry.example.com", Hosts: []string{"registry.example.com"},
+				Upstream:    mustURL(t, "http://[::1]:5000"),
+				Credentials: Credentials{Kind: Passthrough}, Redirects: "pass", Denial: "not-found", SignatureTags: "hidden",
+				Notary: Notary{URL: mustURL(t, "http://my_notary:4443"), Credentials: Credentials{Kind: Anonymous}, Expose: "never"},
+			},
+		},
+		ContentTrust: ContentTrust{
+			Mode: Enforced,
+			TrustPinning: TrustPinning{RootKeys: map[string][]string{
+				"docker.io/library/alpine":   {aKeyID, strings.Repeat("0", 64)},
+				"registry.example.com/*":     {aKeyID},
+				"registry.example.com/a_b/*": {aKeyID},
+			}},
+			TrustOnFirstUse: true,
+			Refresh:         1500 * time.Millisecond, MaxStale: 0, AuthorisationTTL: 0,
+			Limits: Limits{
+				Root: 2 << 20, Timestamp: 65536, Snapshot: 1, Targets: 128 << 20, Memory: 512 << 20,
+				Roles: 16000, Signatures: 1, Depth: 512,
+			},
+		},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+// copyInto copies a file of testdata into dir, and returns the copy's path.
+func copyInto(t *testing.T, dir, file string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, filepath.Base(file))
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestStateDirDefaultsToTheRootOfTheFilesystemDriver(t *testing.T) {
+	c := mustParse(t, minimal+"storage: {filesystem: {rootdirectory: data}}\n", "/srv")
+	if c.StateDir != "/srv/data" {
+		t.Errorf("got %q", c.StateDir)
+	}
+}
+
+func TestSelfSignedHostsDefault(t *testing.T) {
+	c := mustParse(t, strings.Replace(minimal, "plain-http: {}", "self-signed: {}", 1)+"state-dir: /s\n", ".")
+	if got := c.TLS.SelfSigned.Hosts; !slices.Equal(got, []string{"localhost", "127.0.0.1"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJSONMeansTheSame(t *testing.T) {
+	document := `{
+	"tls": {"plain-http": {}},
+	"registries": [
+		{"name": "registry\u002eexample.com:5000", "upstream": "https:\/\/Origin.example.com\/docker\/",
+		 "notary": {"url": "https://notary.example.com/"}, "offline": null}
+	],
+	"content-trust": {"mode": "enforced", "authorisation-ttl": "30s", "trust-on-first-use": false}
+}`
+	if !json.Valid([]byte(document)) {
+		t.Fatal("not JSON")
+	}
+	for name, data := range map[string]string{
+		"indented": document,
+		"one line": strings.NewReplacer("\n", "", "\t", "").Replace(document),
+	} {
+		if got, want := mustParse(t, data, "."), mustParse(t, minimal, "."); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got  %+v\nwant %+v", name, got, want)
+		}
+	}
+}
+
+func TestTheWorkedExampleIsAccepted(t *testing.T) {
+	c, err := Load("../proxy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ContentTrust.Mode != Enforced || c.StateDir != "/var/lib/sealgate" || len(c.Registries) != 1 {
+		t.Errorf("got %+v", c)
+	}
+	if c.ContentTrust.Limits != DefaultLimits() || c.ContentTrust.Refresh != DefaultRefresh || c.Listen != DefaultListen {
+		t.Error("what it shows as defaults is not the default")
+	}
+}
+
+// Every key of the decoder's table is in the example, set or commented out.
+func TestTheWorkedExampleShowsEveryKey(t *testing.T) {
+	data, err := os.ReadFile("../proxy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var missing func(t reflect.Type) []string
+	seen := map[reflect.Type]bool{}
+	missing = func(typ reflect.Type) (names []string) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct || seen[typ] || !strings.HasSuffix(typ.PkgPath(), "/config") {
+			return nil
+		}
+		seen[typ] = true
+		for i := range typ.NumField() {
+			field := typ.Field(i)
+			if key := kebab(field.Name); !strings.Contains(string(data), key+":") {
+				names = append(names, fmt.Sprintf("%s (%s.%s)", key, typ.Name(), field.Name))
+			}
+			names = append(names, missing(field.Type)...)
+		}
+		return names
+	}
+	notKeys := []string{"kind (Credentials.Kind)", "driver (Storage.Driver)", "parameters (Storage.Parameters)"}
+	for _, name := range missing(reflect.TypeFor[Config]()) {
+		if !slices.Contains(notKeys, name) {
+			t.Errorf("proxy.yaml does not show %s", name)
+		}
+	}
+}
+
+// kebab is the key of a field: UpstreamCAFile is upstream-ca-file.
+func kebab(name string) string {
+	name = strings.NewReplacer("SelfSigned", "Self-signed", "CertIDs", "Cert-ids", "TTL", "Ttl", "TLS", "Tls", "CA", "Ca", "URL", "Url", "ACME", "Acme", "HTTP", "Http").Replace(name)
+	var b strings.Builder
+	for i, c := range name {
+		if i > 0 && 'A' <= c && c <= 'Z' && name[i-1] != '-' {
+			b.WriteByte('-')
+		}
+		b.WriteRune(c)
+	}
+	return strings.ToLower(b.String())
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct {
+		name, data string
+		want       []string // how each begins
+	}{
+		{
+			"nothing pinned, memory by default", minimal,
+			[]string{"storage: ", "registries[0].name: no pin"},
+		},
+		{
+			"filesystem, pinned",
+			strings.Replace(minimal, "mode: enforced", `mode: enforced, trust-pinning: {root-keys: {"registry.example.com:5000/*": [`+aKeyID+`]}}`, 1) +
+				"storage: {filesystem: {rootdirectory: /d}}\n",
+			[]string{"storage.filesystem: trust state is kept in memory"},
+		},
+		{
+			"first use",
+			strings.Replace(minimal, "mode: enforced", "mode: enforced, trust-on-first-use: true", 1),
+			[]string{"storage: ", "content-trust.trust-on-first-use: "},
+		},
+		{
+			"disabled, plain http, no dot",
+			strings.NewReplacer("enforced", "disabled", "https:", "http:", "registry.example.com:5000", "registry").Replace(minimal),
+			[]string{"storage: ", "registries[0].name: \"registry\" has neither", "registries[0].upstream: http://origin.example.com/docker is not encrypted",
+				"registries[0].notary.url: http://notary.example.com is not encrypted", "content-trust.mode: disabled"},
+		},
+		{
+			"plain http to this machine, disabled",
+			strings.NewReplacer("enforced", "disabled", "https://Origin.example.com", "http://127.0.0.1:5000", "https://notary.example.com/", "'http://[::1]:4443'").Replace(minimal),
+			[]string{"storage: ", "content-trust.mode: disabled"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := mustParse(t, test.data, ".").Warnings()
+			if !slices.EqualFunc(got, test.want, strings.HasPrefix) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+			}
+		})
+	}
+}
+
+func TestStorageParametersAreNotPrinted(t *testing.T) {
+	c := Config{Storage: Storage{Driver: "s3", Parameters: map[string]any{"secretkey": "hunter2"}}}
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, printed := range []string{fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%+v", &c), string(asJSON)} {
+		if strings.Contains(printed, "hunter2") {
+			t.Errorf("printed: %s", printed)
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package config
+
+import (
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// validator checks what decoder made of a file, defaults filled in. Its methods
+// are in the order of proxy.yaml.
+type validator struct {
+	*report
+	c *Config
+}
+
+func (v *validator) config() {
+	if err := checkListen(v.c.Listen); err != nil {
+		v.add("listen", "%s", err)
+	}
+	v.tls()
+	v.laterBlock("clients")
+	v.later("admin.listen", v.c.Admin.Listen != "", "leave it out")
+	v.later("admin.control", v.c.Admin.Control != "", "leave it out")
+	v.stateDir()
+	v.storage()
+	v.registries()
+	v.contentTrust()
+}
+
+// later refuses a key whose feature is not built yet, where its value differs
+// from the default.
+func (v *validator) later(key string, differs bool, accepted string) {
+	if differs {
+		v.add(key, "not supported yet: %s", accepted)
+	}
+}
+
+// laterBlock refuses a block whose feature is not built yet and whose presence,
+// even empty, would turn it on.
+func (v *validator) laterBlock(key string) { v.later(key, v.given[key], "leave it out") }
+
+// exactlyOne checks that a block has one of its keys.
+func (v *validator) exactlyOne(path string, expected string, names ...string) {
+	var found []string
+	var empty string
+	for _, name := range names {
+		key := child(path, name)
+		if v.given[key] {
+			found = append(found, name)
+		} else if v.lines[key] > 0 {
+			empty = name
+		}
+	}
+	switch {
+	case len(found) == 0 && empty != "":
+		v.add(child(path, empty), "has no value, and so counts as absent: expected exactly one of %s (an empty one is written {})", expected)
+	case len(found) == 0:
+		v.require(path, false, "expected exactly one of %s", expected)
+	case len(found) > 1:
+		v.add(path, "expected exactly one of %s, got %s", expected, strings.Join(found, " and "))
+	}
+}
+
+func (v *validator) tls() {
+	t := v.c.TLS
+	v.exactlyOne("tls", "self-signed, files, acme and plain-http", "self-signed", "files", "acme", "plain-http")
+	v.laterBlock("tls.acme")
+	if t.SelfSigned != nil {
+		for i, host := range t.SelfSigned.Hosts {
+			v.certificateHost(element("tls.self-signed.hosts", i), host)
+		}
+		v.require("state-dir", v.c.StateDir != "" || v.suspect("storage"),
+			"is missing: tls.self-signed keeps its CA there (the default is the rootdirectory of storage.filesystem)")
+	}
+	v.require("tls.files", !v.given["tls.files"] || len(t.Files) > 0, "an empty list: expected at least one pair {cert: …, key: …}")
+	for i, pair := range t.Files {
+		path := "tls.files"
+		if v.lines[element(path, i)] > 0 {
+			path = element(path, i)
+		}
+		v.require(child(path, "cert"), pair.Cert != "", "is missing: expected the path of a PEM certificate chain")
+		v.require(child(path, "key"), pair.Key != "", "is missing: expected the path of the certificate's private key")
+		if pair.Cert != "" && pair.Key != "" {
+			v.pair(child(path, "cert"), pair.Cert, child(path, "key"), pair.Key)
+		}
+	}
+	if t.PlainHTTP != nil {
+		v.later("tls.plain-http.behind-tls-proxy", t.PlainHTTP.BehindTLSProxy, "write false, and a loopback address as listen")
+		v.later("tls.plain-http.trusted-proxies", len(t.PlainHTTP.TrustedProxies) > 0, "leave it out")
+		host, _, _ := net.SplitHostPort(v.c.Listen)
+		v.require("listen", isLoopback(host),
+			"%s is not a loopback address, and tls.plain-http serves without TLS: listen on 127.0.0.1, or choose another kind of tls", quote(v.c.Listen))
+	}
+}
+
+func (v *validator) certificateHost(key, host string) {
+	ip, err := netip.ParseAddr(host)
+	v.require(key, err == nil && ip.Zone() == "" || isHostName(host),
+		"%s is not a name for a certificate: expected a host name in lower case or an IP address, without port", quote(host))
+}
+
+func (v *validator) stateDir() {
+	if info, err := os.Stat(v.c.StateDir); v.c.StateDir != "" && err == nil && !info.IsDir() {
+		v.require("state-dir", false, "%s is not a directory", quote(v.c.StateDir))
+	}
+}
+
+func (v *validator) storage() {
+	if !v.given["storage"] {
+		return
+	}
+	drivers := []string{"azure", Filesystem, "gcs", InMemory, "s3", "s3aws"}
+	v.exactlyOne("storage", "filesystem and inmemory", drivers...)
+	for _, name := range drivers {
+		v.later(child("storage", name), name != Filesystem && name != InMemory && v.given[child("storage", name)],
+			"the drivers of this version are filesystem and inmemory")
+	}
+	v.require("storage.filesystem.rootdirectory", v.c.Storage.Driver != Filesystem || v.c.Storage.Parameters["rootdirectory"] != "",
+		"is missing: expected the path of a directory")
+}
+
+func (v *validator) registries() {
+	v.require("registries", len(v.c.Registries) > 0, "is missing: expected a list of at least one registry")
+	names, hosts := map[string]string{}, map[string]string{}
+	for i := range v.c.Registries {
+		path, r := element("registries", i), &v.c.Registries[i]
+		v.name(path, r.Name)
+		v.distinct(names, r.Name, child(path, "name"), "every registry has a name of its own")
+		for j, host := range r.Hosts {
+			key := element(child(path, "hosts"), j)
+			if v.lines[key] == 0 {
+				key = child(path, "name") // the default of hosts
+			}
+			v.distinct(hosts, host, key, "a host means one registry")
+		}
+		v.registry(path, r)
+	}
+}
+
+func (v *validator) name(path, name string) {
+	key := child(path, "name")
+	if name == "" {
+		v.require(key, false, "is missing: expected what publishers typed when they signed, such as registry.example.com or docker.io")
+		return
+	}
+	switch _, _, err := splitHost(name); {
+	case err != nil:
+		v.add(key, "%s", err)
+	case name == "index.docker.io":
+		v.add(key, "clients sign and ask for Docker Hub as docker.io: write that")
+	}
+}
+
+// distinct checks that no other key holds the same value.
+func (v *validator) distinct(seen map[string]string, value, key, rule string) {
+	if value == "" || v.suspect(key) {
+		return
+	}
+	if other, ok := seen[value]; ok {
+		v.add(key, "%s is %s (line %d) already: %s", quote(value), other, v.lines[other], rule)
+		return
+	}
+	seen[value] = key
+}
+
+func (v *validator) registry(path string, r *Registry) {
+	at := func(name string) string { return child(path, name) }
+	v.require(at("upstream"), r.Upstream != nil || r.Offline != nil, "is missing: expected the URL of the registry itself")
+	v.certificates(at("upstream-ca-file"), r.UpstreamCAFile)
+	if r.UpstreamCAFile != "" && r.Upstream != nil && r.Upstream.Scheme == "http" {
+		v.add(at("upstream-ca-file"), "has no meaning for an http:// upstream: write https://, or leave it out")
+	}
+	for i, host := range r.RedirectHosts {
+		if host == AnyHost {
+			v.add(element(at("redirect-hosts"), i), `"*" is not accepted here: name the hosts that redirects may lead to`)
+		}
+	}
+	v.notary(at("notary"), r)
+
+	v.later(at("mirror-hosts"), len(r.MirrorHosts) > 0, "leave it out")
+	v.credentials(at("credentials"), r.Credentials, Passthrough, Anonymous)
+	v.later(at("realms"), len(r.Realms) > 0, "leave it out; realms on the upstream's own host are allowed")
+	v.later(at("redirects"), r.Redirects != RedirectsPass, "write "+RedirectsPass)
+	v.later(at("pass-paths"), len(r.PassPaths) > 0, "leave it out")
+	v.later(at("push"), r.Push, "write false")
+	v.later(at("denial"), r.Denial != DenialNotFound, "write "+DenialNotFound)
+	v.later(at("signature-tags"), r.SignatureTags != SignatureTagsHidden, "write "+SignatureTagsHidden)
+	v.laterBlock(at("offline"))
+	v.laterBlock(at("cache"))
+}
+
+func (v *validator) credentials(key string, c Credentials, accepted ...CredentialsKind) {
+	if c.Kind == Password {
+		v.require(child(key, "username"), c.Username != "", "is missing: it goes with password-file")
+		v.require(child(key, "password-file"), c.PasswordFile != "", "is missing: expected the path of a file that holds the password")
+	}
+	v.later(key, !slices.Contains(accepted, c.Kind), "write "+joined(accepted))
+}
+
+func (v *validator) notary(path string, r *Registry) {
+	at := func(name string) string { return child(path, name) }
+	n := r.Notary
+	switch {
+	case n.URL != nil || r.Offline != nil:
+	case v.c.ContentTrust.Mode == Enforced:
+		v.require(at("url"), false, "is missing: with content-trust.mode enforced every registry needs the URL of its Notary")
+	case n != defaultRegistry().Notary:
+		v.require(at("url"), false, "is missing: the other keys of notary have no meaning without it")
+	}
+	plain := n.URL != nil && n.URL.Scheme == "http"
+	for _, file := range []struct{ name, value string }{{"ca-file", n.CAFile}, {"cert-file", n.CertFile}, {"key-file", n.KeyFile}} {
+		if plain && file.value != "" {
+			v.add(at(file.name), "has no meaning for an http:// Notary: write https://, or leave it out")
+		}
+	}
+	v.certificates(at("ca-file"), n.CAFile)
+	switch {
+	case n.CertFile != "" && n.KeyFile != "":
+		v.pair(at("cert-file"), n.CertFile, at("key-file"), n.KeyFile)
+	case n.CertFile != "":
+		v.require(at("key-file"), false, "is missing: cert-file and key-file come together")
+	case n.KeyFile != "":
+		v.require(at("cert-file"), false, "is missing: cert-file and key-file come together")
+	}
+	v.credentials(at("credentials"), n.Credentials, Anonymous)
+	v.later(at("writes"), n.Writes, "write false")
+}
+
+func (v *validator) contentTrust() {
+	t := &v.c.ContentTrust
+	at := func(name string) string { return child("content-trust", name) }
+	v.require(at("mode"), t.Mode != "", "is missing: write enforced or disabled (there is no default, since Mirantis Container Runtime reads its absence as disabled)")
+	v.later(at("mode"), t.Mode == Permissive, "write enforced or disabled")
+	v.trustPinning(at("trust-pinning"), &t.TrustPinning)
+	v.later(at("allow-expired-cached-trust-data"), t.AllowExpiredCachedTrustData, "write false")
+	if t.Refresh <= 0 {
+		v.add(at("refresh"), "must be more than 0, got %s", t.Refresh)
+	}
+	if t.MaxStale < 0 {
+		v.add(at("max-stale"), "must be 0 or more, got %s", t.MaxStale)
+	}
+	if t.AuthorisationTTL < 0 {
+		v.add(at("authorisation-ttl"), "must be 0 or more, got %s", t.AuthorisationTTL)
+	}
+	v.limits(at("limits"), t.Limits)
+	v.later(at("signers"), len(t.Signers) > 0, "leave it out")
+	v.later(at("policies"), len(t.Policies) > 0, "leave it out")
+}
+
+var keyID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (v *validator) trustPinning(path string, p *TrustPinning) {
+	rootKeys := child(path, "root-keys")
+	var names []string
+	for _, r := range v.c.Registries {
+		names = append(names, r.Name)
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(p.RootKeys)) {
+		key, ids := child(rootKeys, pattern), p.RootKeys[pattern]
+		known := names
+		if len(names) == 0 || slices.Contains(names, "") {
+			known = []string{strings.Split(pattern, "/")[0]} // a missing name is reported where it is missing
+		}
+		if err := checkPattern(pattern, known); err != nil {
+			v.add(key, "%s", err)
+		}
+		v.require(key, len(ids) > 0, "an empty list: expected at least one root key ID, or leave the pattern out")
+		seen := map[string]string{}
+		for i, id := range ids {
+			at := element(key, i)
+			v.require(at, keyID.MatchString(id), "%s is not a root key ID: expected 64 lower-case hexadecimal digits, as the publisher's client prints them", quote(id))
+			v.distinct(seen, id, at, "leave it out")
+		}
+	}
+	v.later(child(path, "cert-ids"), len(p.CertIDs) > 0, "leave it out; pin root-keys")
+	v.later(child(path, "ca"), len(p.CA) > 0, "leave it out; pin root-keys")
+	if p.OfficialLibraryImages {
+		v.add(child(path, "official-library-images"), "must be false: Docker has retired the signatures of the official images; sign what you approve in a Notary of your own, and pin your own key in root-keys")
+	}
+}
+
+func (v *validator) limits(path string, l Limits) {
+	standard := DefaultLimits()
+	size := func(name string, value, standard int64) {
+		v.limit(child(path, name), value, standard, formatSize)
+	}
+	size("root", l.Root, standard.Root)
+	size("timestamp", l.Timestamp, standard.Timestamp)
+	size("snapshot", l.Snapshot, standard.Snapshot)
+	size("targets", l.Targets, standard.Targets)
+	size("memory", l.Memory, standard.Memory)
+	v.limit(child(path, "roles"), int64(l.Roles), int64(standard.Roles), decimal)
+	v.limit(child(path, "signatures"), int64(l.Signatures), int64(standard.Signatures), decimal)
+	v.limit(child(path, "depth"), int64(l.Depth), int64(standard.Depth), decimal)
+	largest := max(l.Root, l.Timestamp, l.Snapshot, l.Targets)
+	tooLarge := slices.ContainsFunc([]string{"root", "timestamp", "snapshot", "targets"}, func(name string) bool {
+		return v.wrong[child(path, name)] // is reported, and not comparable
+	})
+	v.require(child(path, "memory"), l.Memory >= largest || tooLarge,
+		"%s is less than the largest file allowed, %s: it bounds all metadata being verified at once", formatSize(l.Memory), formatSize(largest))
+}
+
+// limit checks one limit against its default.
+func (v *validator) limit(key string, value, standard int64, format func(int64) string) {
+	v.require(key, value > 0 && value <= 16*standard,
+		"must be more than 0 and at most %s (16 times the default), got %s", format(16*standard), format(value))
+}

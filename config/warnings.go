@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Warnings are things that are allowed but that an operator should be told at
+// start, each with the path of its key, in the order of proxy.yaml.
+func (c *Config) Warnings() []string {
+	var all []string
+	warn := func(key, format string, args ...any) {
+		all = append(all, key+": "+fmt.Sprintf(format, args...))
+	}
+	if c.Storage.Driver == Filesystem {
+		warn("storage.filesystem", "trust state is kept in memory in this version, and forgotten when the process ends")
+	} else {
+		warn("storage", "trust state is kept in memory, and forgotten when the process ends")
+	}
+	for i := range c.Registries {
+		r, path := &c.Registries[i], element("registries", i)
+		if domain, _, hasPort := strings.Cut(r.Name, ":"); !hasPort && domain != "localhost" && !strings.ContainsAny(domain, ".[") {
+			warn(child(path, "name"), "%q has neither a dot nor a port, so that docker takes it for a user of Docker Hub", r.Name)
+		}
+		if u := r.Upstream; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			warn(child(path, "upstream"), "%s is not encrypted: anybody on the way can read clients' credentials and private images", u)
+		}
+		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
+		}
+		if t := c.ContentTrust; t.Mode == Enforced && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
+			warn(child(path, "name"), "no pin in content-trust.trust-pinning.root-keys covers a repository of %q, and trust-on-first-use is off: none of its tags is visible", r.Name)
+		}
+	}
+	if c.ContentTrust.Mode == Disabled {
+		warn("content-trust.mode", "disabled: every tag is served, signed or not")
+	}
+	if c.ContentTrust.TrustOnFirstUse {
+		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed, after every start anew while trust state is kept in memory")
+	}
+	return all
+}
+
+// hasPin is whether a pin covers a repository of the registry of this name.
+func (c *Config) hasPin(name string) bool {
+	for pattern := range c.ContentTrust.TrustPinning.RootKeys {
+		if strings.HasPrefix(pattern, name+"/") {
+			return true
+		}
+	}
+	return false
+}
