@@ -192,8 +192,9 @@ type Registry struct {
 	// Redirects is what happens to Upstream's redirects of blobs: RedirectsPass
 	// (default); RedirectsFollow is not supported yet.
 	Redirects string
-	// RedirectHosts are the hosts (host or host:port, in lower case) that
-	// Upstream's redirects may lead to besides its own. Default none.
+	// RedirectHosts are the hosts (host or host:port, in lower case), besides
+	// Upstream's own, to which it may redirect the manifest of a tag. Default
+	// none.
 	RedirectHosts []string
 	// PassPaths are exact path prefixes outside /v2/ that are forwarded
 	// untouched. Default none; others are not supported yet.
@@ -260,8 +261,8 @@ type Notary struct {
 	// Anonymous (default); others are not supported yet.
 	Credentials Credentials
 	// Expose says when clients may read trust data through Sealgate:
-	// ExposeAuto (default: where Notary itself refuses anonymous reads, or the
-	// repository is readable anonymously), ExposeAlways, ExposeNever.
+	// ExposeAuto (default: where Notary itself refuses anonymous reads, or to
+	// clients that may read the repository), ExposeAlways, ExposeNever.
 	Expose string
 	// Writes lets trust data be written through Sealgate. Default false; true
 	// is not supported yet.

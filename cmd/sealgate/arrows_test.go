@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"cmd/sealgate":      {"*"},
 	"config":            nil,
 	"proxy":             {"proxy/content", "proxy/upstream", "rewrite", "trustcache"},
+	"proxy/admin":       {"trustcache"},
 	"proxy/content":     nil,
 	"proxy/upstream":    nil,
 	"rewrite":           nil,

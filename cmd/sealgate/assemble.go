@@ -21,12 +21,12 @@ type parts struct {
 }
 
 // registryParts are what one registry's trust comes from; source and trust
-// are nil where nothing is enforced.
+// are nil where no Notary server is configured.
 type registryParts struct {
 	name   string
 	source *notary.Source
 	trust  *trustcache.Cache
-	idle   []interface{ CloseIdleConnections() }
+	idle   []*upstream.Transport
 }
 
 // assemble joins the parts that cfg describes. Close them when done.
@@ -75,7 +75,7 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 		Upstream:      registryTransport,
 		RedirectHosts: reg.RedirectHosts,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
-		Enforced:      ct.Mode == config.Enforced,
+		Disabled:      ct.Mode == config.Disabled,
 		Expose:        expose(reg.Notary.Expose),
 	}
 	if reg.Notary.URL == nil {
@@ -92,9 +92,6 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 		RootKeys:        rootKeys(ct.TrustPinning),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
-		OnPanic: func(gun string, stack []byte) {
-			log.Error().Str("gun", gun).Bytes("stack", stack).Msg("trust metadata made the verifier panic")
-		},
 	})
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:    rp.source,
@@ -121,10 +118,10 @@ func expose(e string) proxy.Expose {
 	switch e {
 	case config.ExposeAlways:
 		return proxy.ExposeAlways
-	case config.ExposeNever:
-		return proxy.ExposeNever
+	case config.ExposeAuto:
+		return proxy.ExposeAuto
 	}
-	return proxy.ExposeAuto
+	return proxy.ExposeNever
 }
 
 // transport makes the connections to one server; empty files mean the
@@ -156,8 +153,8 @@ func transport(caFile, certFile, keyFile string) (*upstream.Transport, error) {
 func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 	e := log.Debug()
 	switch {
-	case r.Err == nil, isAbsence(r.Err):
-	case isAlarm(r.Err):
+	case r.Err == nil, trustcache.Absent(r.Err):
+	case trustcache.Alarming(r.Err):
 		e = log.Error().Bool("alarm", true)
 	default:
 		e = log.Warn()

@@ -81,12 +81,16 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.PersistentFlags().StringVar(&logs.format, "log-format", "", "json or console (default json for serve, console otherwise)")
-	root.PersistentFlags().StringVar(&logs.level, "log-level", "info", "trace, debug, info, warn or error")
+	root.PersistentFlags().StringVar(&logs.level, "log-level", "info", "trace, debug, info, warn or error (demo: warn unless given)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		_, err := logs.logger(io.Discard, "json") // a bad flag is bad usage of any command
+		return err
+	}
 	root.AddCommand(
 		serveCommand(logs, stderr),
 		demoCommand(logs, stdout, stderr),
 		checkCommand(stdout),
-		inspectCommand(logs, stdout, stderr),
+		inspectCommand(stdout),
 		versionCommand(stdout),
 	)
 	return root

@@ -10,13 +10,15 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/spf13/cobra"
 )
 
-func inspectCommand(logs *logFlags, stdout, stderr io.Writer) *cobra.Command {
+func inspectCommand(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect REPO[:TAG]",
 		Short: "Show what is signed in a repository, or why a tag is visible or hidden",
@@ -30,10 +32,6 @@ With a TAG the exit code says: 0 visible, 1 hidden, 3 it cannot be known.`,
 	path := configFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		log, err := logs.logger(stderr, "console")
-		if err != nil {
-			return err
-		}
 		cfg, err := loadConfig(*path)
 		if err != nil {
 			return err
@@ -42,12 +40,13 @@ With a TAG the exit code says: 0 visible, 1 hidden, 3 it cannot be known.`,
 		if err != nil {
 			return err
 		}
-		p, err := assemble(cfg, log.Level(100)) // the report says what went wrong
+		p, err := assemble(cfg, zerolog.Nop()) // the report says what went wrong
 		if err != nil {
 			return failed(err)
 		}
 		defer p.close()
 		report := inspect(cmd.Context(), p.registries[registry], gun, tag)
+		report.Mode = string(cfg.ContentTrust.Mode)
 		if *asJSON {
 			enc := json.NewEncoder(stdout)
 			enc.SetIndent("", "  ")
@@ -92,6 +91,7 @@ func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string
 // The report's JSON is for scripts; fields are only ever added.
 type inspectReport struct {
 	GUN     string           `json:"gun"`
+	Mode    string           `json:"mode"`
 	Error   string           `json:"error,omitempty"`
 	Expires *time.Time       `json:"expires,omitempty"`
 	First   string           `json:"expires_first,omitempty"`
@@ -134,20 +134,21 @@ type inspectVerdict struct {
 
 func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectReport {
 	report := &inspectReport{GUN: gun, Signed: []inspectTag{}}
+	var view trustcache.View
 	if reg.trust == nil {
 		report.err = fmt.Errorf("%w: no notary is configured for %s", trustcache.ErrUnreachable, reg.name)
-		report.Error = report.err.Error()
-	} else if view, err := reg.trust.Tag(ctx, gun, tag); err != nil {
-		report.err, report.Error = err, err.Error()
-	} else {
+	} else if view, report.err = reg.trust.Tag(ctx, gun, tag); report.err == nil {
 		report.describe(view)
 	}
+	decision := proxy.Decide(gun, tag, view, report.err)
+	if report.err != nil {
+		report.Error = decision.Denial.Message
+	}
 	if errors.Is(report.err, trustcache.ErrUnpinned) {
-		report.Error = "no pin covers " + gun + ": ask its publisher for the root key ID and add it to trust-pinning.root-keys"
 		report.offer(ctx, reg.source)
 	}
 	if tag != "" {
-		report.judge(tag)
+		report.judge(tag, decision)
 	}
 	return report
 }
@@ -159,8 +160,7 @@ func (r *inspectReport) describe(view trustcache.View) {
 		r.Roles = append(r.Roles, inspectRole{Role: e.Role, Version: e.Version, Expires: e.Expires, KeyIDs: e.KeyIDs, Note: e.Note})
 	}
 	for i := range view.Len() {
-		t := view.At(i)
-		r.Signed = append(r.Signed, inspectTag{Tag: t.Tag, Digest: t.Digest.String(), Role: t.Role, Signers: t.Signers})
+		r.Signed = append(r.Signed, newInspectTag(view.At(i)))
 	}
 	for _, t := range view.Unusable() {
 		r.Hidden = append(r.Hidden, inspectTag{Tag: t.Tag, Role: t.Role, Why: "its signed entry has no sha256 digest"})
@@ -181,42 +181,43 @@ func (r *inspectReport) offer(ctx context.Context, source *notary.Source) {
 	}
 }
 
-func (r *inspectReport) judge(tag string) {
-	v := &inspectVerdict{Verdict: "hidden", inspectTag: inspectTag{Tag: tag}}
-	r.Tag = v
-	for _, t := range r.Signed {
-		if t.Tag == tag {
-			v.inspectTag, v.Verdict = t, "visible"
-			return
-		}
-	}
+// judge says what the gate makes of the tag, in mode enforced.
+func (r *inspectReport) judge(tag string, d proxy.Decision) {
+	r.Tag = &inspectVerdict{Verdict: "hidden", inspectTag: inspectTag{Tag: tag}}
 	switch {
-	case r.err != nil && !isAbsence(r.err):
-		v.Verdict, v.Why = "unknown", r.Error
+	case d.Denial == nil:
+		r.Tag.Verdict = "visible"
+		r.Tag.inspectTag = newInspectTag(d.Target)
 		return
-	case r.err != nil:
-		v.Why = r.Error
-		return
+	case r.err != nil && !trustcache.Absent(r.err):
+		r.Tag.Verdict = "unknown"
 	}
-	v.Why = fmt.Sprintf("no trust data for tag %q in %s", tag, r.GUN)
+	r.Tag.Why = d.Denial.Message
 	for _, t := range r.Hidden {
 		if t.Tag == tag {
-			v.inspectTag = t
+			r.Tag.inspectTag = t
 		}
 	}
+}
+
+func newInspectTag(t trustcache.Target) inspectTag {
+	return inspectTag{Tag: t.Tag, Digest: t.Digest.String(), Role: t.Role, Signers: t.Signers}
 }
 
 func (r *inspectReport) exitCode() int {
 	switch {
-	case r.Tag == nil && r.err == nil, r.Tag != nil && r.Tag.Verdict == "visible":
-		return 0
-	case r.err != nil && !isAbsence(r.err):
+	case r.err != nil && !trustcache.Absent(r.err):
 		return exitUnknown
+	case r.err != nil, r.Tag != nil && r.Tag.Verdict != "visible":
+		return exitFailed
 	}
-	return exitFailed
+	return 0
 }
 
 func (r *inspectReport) print(w io.Writer) error {
+	if r.Mode != string(config.Enforced) {
+		fmt.Fprintf(w, "Mode is %s: the registry's own tags pass. In mode enforced:\n\n", r.Mode)
+	}
 	if r.Tag != nil {
 		fmt.Fprintf(w, "%s:%s is %s", r.GUN, r.Tag.Tag, strings.ToUpper(r.Tag.Verdict))
 		if r.Tag.Verdict == "visible" {

@@ -8,11 +8,11 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/trustcache"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -77,7 +77,7 @@ func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config
 		ReadTimeout:       60 * time.Second, // no request has a body that is read
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          stdlog.New(log.With().Str("level", "debug").Logger(), "", 0),
+		ErrorLog:          stdlog.New(debugLog{log}, "", 0),
 		// "*" is refused by the handler like everything else that is no route.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -93,7 +93,7 @@ func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
-		log.Info().Msg("stopping: waiting for the requests under way")
+		log.Info().Msg("stopping")
 		if err := server.Shutdown(drain); err != nil {
 			log.Warn().Err(err).Msg("requests were cut off")
 			return server.Close()
@@ -114,12 +114,11 @@ func serveOn(server *http.Server, listener net.Listener) error {
 	return server.Serve(listener)
 }
 
-// isAbsence: nothing is wrong, there is just no trust data to use.
-func isAbsence(err error) bool {
-	return errors.Is(err, trustcache.ErrNoTrustData) || errors.Is(err, trustcache.ErrUnpinned)
-}
+// debugLog takes what net/http has to say about connections, such as failed
+// handshakes: of interest to who is looking for it.
+type debugLog struct{ log zerolog.Logger }
 
-// isAlarm: somebody should look at this now.
-func isAlarm(err error) bool {
-	return errors.Is(err, trustcache.ErrMalicious) || errors.Is(err, trustcache.ErrVanished)
+func (d debugLog) Write(line []byte) (int, error) {
+	d.log.Debug().Msg(strings.TrimSpace(string(line)))
+	return len(line), nil
 }

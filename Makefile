@@ -1,0 +1,67 @@
+# `make` lists the targets. `make test` is what CI runs.
+
+# Every tool is pinned; go run fetches and caches it.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := v1.8.0
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
+
+# How long each target of `make fuzz-short` and `make fuzz` runs.
+FUZZSHORT := 10s
+FUZZLONG  := 10m
+
+LOG := .cache/log
+export CGO_ENABLED := 1# the race detector needs it
+
+.PHONY: help build setup lint vuln unit fuzz-short fuzz e2e demo test clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
+
+build: ## build bin/sealgate
+	CGO_ENABLED=0 go build -trimpath -o bin/sealgate ./cmd/sealgate
+	@bin/sealgate version
+
+setup: ## install what the end-to-end suite drives, where it is missing (needs root then)
+	@.ci/setup
+
+lint: ## gofmt, go vet, staticcheck (staticcheck.conf says which checks, and why)
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@echo "gofmt, go vet, staticcheck: nothing to complain about"
+
+vuln: ## govulncheck; says NOT RUN where its database cannot be reached
+	@.ci/vuln $(GOVULNCHECK)
+
+unit: | $(LOG) ## every test but the end-to-end suite, with the race detector
+	go run $(GOTESTSUM) --format pkgname --jsonfile $(LOG)/unit.json -- -race -timeout 10m $$(go list ./... | grep -v '/e2e$$')
+
+fuzz-short: | $(LOG) ## every fuzz target for some seconds
+	@.ci/fuzz $(FUZZSHORT)
+
+fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
+	@.ci/fuzz $(FUZZLONG)
+
+e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
+	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 10m ./e2e
+
+demo: ## sealgate demo: a registry, a Notary and the proxy in one process
+	go run ./cmd/sealgate demo
+
+# In this order so that the quickest to fail comes first.
+test: ## everything, each step timed; stops at the first that fails
+	@rm -rf $(LOG)
+	@.ci/step setup
+	@.ci/step build
+	@.ci/step lint
+	@.ci/step vuln
+	@.ci/step unit
+	@.ci/step e2e
+	@.ci/step fuzz-short
+	@.ci/step --table
+
+clean: ## remove what the targets above have left here
+	rm -rf bin .cache
+
+$(LOG):
+	@mkdir -p $@

@@ -1,0 +1,20 @@
+// Package e2e proves the built binary against the real parts: Debian's
+// docker-registry, notary-server and dockerd on one side, docker, skopeo,
+// podman, crane, regctl and ctr on the other, all on loopback and in temporary
+// directories.
+//
+// Every test is named for one behaviour. Most of them share one world, which
+// scene_test.go describes; those that break something build their own. The
+// files named for a part (registry_test.go, notary_test.go, dockerd_test.go, …)
+// are the harness; the others hold the tests.
+//
+// Whatever the tests ask for, no registry that stands behind an enforcing
+// Sealgate may ever see a manifest read by tag: TestMain reads the registries'
+// own access logs at the end and fails the run if one did.
+//
+// A missing part is a failure, not a skip; `make setup` installs them all.
+// `go test -short` leaves the package out.
+//
+// Two environment variables: E2E_SEALGATE names a binary to test instead of
+// building one, and E2E_KEEP=1 leaves the logs of a failed run where they are.
+package e2e

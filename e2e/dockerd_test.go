@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dockerDaemon is a dockerd with a containerd of its own, apart from any other
+// on the machine: its own sockets, storage, state and mounts, no bridge, no
+// firewall rules.
+type dockerDaemon struct {
+	*process
+	dir        string
+	socket     string
+	containerd string // socket
+	config     string // the CLI's configuration directory
+	json       string // daemon.json, which SIGHUP has it read again
+}
+
+// dockerd is the suite's one daemon, started by the first test that wants it.
+var dockerd = sync.OnceValues(func() (*dockerDaemon, error) {
+	s, err := sharedScene()
+	if err != nil {
+		return nil, err
+	}
+	var failures []error
+	for _, driver := range []string{"overlay2", "vfs"} { // overlay2 does not work on every file system
+		d, err := startDockerd(filepath.Join(suite.dir, "dockerd-"+driver), driver, s.ca)
+		if err == nil {
+			suite.atEnd(d.close)
+			return d, nil
+		}
+		failures = append(failures, err)
+	}
+	return nil, errors.Join(failures...)
+})
+
+// registryName is a host name that resolves for dockerd alone, to loopback. At a
+// loopback *address* dockerd verifies no certificate and its BuildKit speaks no
+// TLS; at this name both do, as at any registry's own name.
+const registryName = "registry.e2e.test"
+
+// ownMounts runs a command with its first argument as /etc/hosts, and with an
+// empty /etc/docker: dockerd would read certificates there and write a key.
+const ownMounts = `mount --bind "$1" /etc/hosts && shift &&
+if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi && exec "$@"`
+
+// startDockerd starts one that trusts ca, in a mount namespace in which
+// registryName is in /etc/hosts; whatever it mounts ends with the namespace.
+func startDockerd(dir, driver string, ca *authority) (*dockerDaemon, error) {
+	d := &dockerDaemon{
+		dir:        dir,
+		socket:     filepath.Join(dir, "docker.sock"),
+		containerd: filepath.Join(dir, "exec", "containerd", "containerd.sock"),
+		config:     filepath.Join(dir, "cli"),
+	}
+	if err := os.MkdirAll(d.config, 0o700); err != nil {
+		return nil, err
+	}
+	d.json = filepath.Join(dir, "daemon.json") // instead of the machine's /etc/docker/daemon.json
+	if err := os.WriteFile(d.json, []byte("{}"), 0o600); err != nil {
+		return nil, err
+	}
+	hosts := filepath.Join(dir, "hosts")
+	// Docker Hub is on loopback too, where nothing answers for it: no test may reach the real one.
+	hub := "registry-1.docker.io index.docker.io auth.docker.io"
+	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost "+registryName+" "+hub+"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	var err error
+	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file},
+		"unshare", "--mount", "--propagation", "slave",
+		"sh", "-c", ownMounts, "sh", hosts,
+		"dockerd",
+		"--config-file", d.json,
+		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
+		"--pidfile", filepath.Join(dir, "dockerd.pid"), "--host", "unix://"+d.socket,
+		"--bridge", "none", "--iptables=false", "--storage-driver", driver)
+	if err != nil {
+		return nil, err
+	}
+	check := func() error { _, err := d.docker("version", "--format", "{{.Server.Version}}"); return err }
+	if err := d.ready(60*time.Second, check); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// close stops the daemon and, should it have had to be killed, its containerd.
+func (d *dockerDaemon) close() {
+	pid, _ := os.ReadFile(filepath.Join(d.dir, "exec", "containerd", "containerd.pid"))
+	d.stop(20 * time.Second)
+	if id, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil && strings.Contains(commandLine(id), d.dir) {
+		if p, err := os.FindProcess(id); err == nil {
+			_ = p.Kill()
+		}
+	}
+}
+
+// docker runs the CLI against this daemon, and against none other.
+func (d *dockerDaemon) docker(arguments ...string) (string, error) {
+	return run(d.env(), append([]string{"docker"}, arguments...)...)
+}
+
+func (d *dockerDaemon) env() []string {
+	return []string{"DOCKER_HOST=unix://" + d.socket, "DOCKER_CONFIG=" + d.config}
+}
+
+// mirror sets the daemon's registry mirror; empty means none.
+func (d *dockerDaemon) mirror(t *testing.T, url string) {
+	t.Helper()
+	mirrors := []string{}
+	if url != "" {
+		mirrors = append(mirrors, url)
+	}
+	text := must(json.Marshal(map[string]any{"registry-mirrors": mirrors}))(t)
+	if err := os.WriteFile(d.json, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() error {
+		out, err := d.docker("info", "--format", "{{json .RegistryConfig.Mirrors}}")
+		if err == nil && strings.Contains(out, "//") == (url != "") {
+			return nil
+		}
+		return fmt.Errorf("mirrors are %s, %v", out, err)
+	})
+}
+
+// forget removes an image that a test has pulled or built, if it is there.
+func (d *dockerDaemon) forget(image string) { _, _ = d.docker("rmi", "--force", image) }
+
+// mustDockerd is dockerd for a test.
+func mustDockerd(t *testing.T) *dockerDaemon {
+	t.Helper()
+	d, err := dockerd()
+	if err != nil {
+		t.Fatalf("dockerd does not run here: %v", err)
+	}
+	return d
+}
+
+// buildKit returns the arguments and settings that build with BuildKit: the
+// buildx plugin where there is one, else a CLI older than 23, which has it inside.
+func (d *dockerDaemon) buildKit() (argv, env []string, err error) {
+	if _, err := d.docker("buildx", "version"); err == nil {
+		return []string{"docker", "buildx", "build", "--load"}, d.env(), nil
+	}
+	for _, cli := range []string{"docker", "/usr/bin/docker"} {
+		out, err := run(d.env(), cli, "version", "--format", "{{.Client.Version}}")
+		major, _, _ := strings.Cut(out, ".")
+		if n, convErr := strconv.Atoi(major); err == nil && convErr == nil && n < 23 {
+			return []string{cli, "build"}, append(d.env(), "DOCKER_BUILDKIT=1"), nil
+		}
+	}
+	return nil, nil, fmt.Errorf("no docker CLI with BuildKit: install docker.io from Debian 12, or the buildx plugin")
+}

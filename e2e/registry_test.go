@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// registry is Debian's docker-registry with an access log.
+type registry struct {
+	*process
+	addr string
+	url  string
+	user *registryUser
+	ca   *authority
+
+	// unfiltered marks a registry that stands behind a Sealgate which is told
+	// not to enforce, so that reads by tag are right there.
+	unfiltered bool
+}
+
+type registryOptions struct {
+	plainHTTP  bool
+	user       *registryUser // whom it serves; nil: everybody
+	unfiltered bool
+}
+
+// registryUser is somebody whom a private registry knows.
+type registryUser struct{ name, password, htpasswd string }
+
+// alice's third field is `htpasswd -nbB alice wonderland`.
+var alice = registryUser{"alice", "wonderland", "$2b$05$Yf1vFVB62M2nN4OzrKzZoOq00T9uDz7B9tuC1AOFTQRNB4CQHk/D2"}
+
+func startRegistry(dir string, ca *authority, o registryOptions) (*registry, error) {
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	config := fmt.Sprintf("version: 0.1\nlog: {level: info, accesslog: {disabled: false}}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp:\n  addr: %s\n  secret: e2e\n",
+		filepath.Join(dir, "registry"), addr)
+	scheme := "http"
+	if !o.plainHTTP {
+		scheme = "https"
+		cert, key, err := ca.serverPair("registry")
+		if err != nil {
+			return nil, err
+		}
+		config += fmt.Sprintf("  tls: {certificate: %s, key: %s}\n", cert, key)
+	}
+	if o.user != nil {
+		file := filepath.Join(dir, "htpasswd")
+		if err := os.WriteFile(file, []byte(o.user.name+":"+o.user.htpasswd+"\n"), 0o600); err != nil {
+			return nil, err
+		}
+		config += fmt.Sprintf("auth: {htpasswd: {realm: e2e, path: %s}}\n", file)
+	}
+	file := filepath.Join(dir, "registry.yml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := start("docker-registry", filepath.Join(dir, "registry.log"), nil, "docker-registry", "serve", file)
+	if err != nil {
+		return nil, err
+	}
+	r := &registry{process: p, addr: addr, url: scheme + "://" + addr, user: o.user, ca: ca, unfiltered: o.unfiltered}
+	suite.registries = append(suite.registries, r)
+	if err := p.ready(15*time.Second, ca.answers(r.url+"/v2/")); err != nil {
+		p.stop(time.Second)
+		return nil, err
+	}
+	return r, nil
+}
+
+// publisherAgent marks the suite's own pushes in the access log: pushing looks
+// at a tag before it writes it.
+const publisherAgent = "e2e-publisher"
+
+// push writes an image or an index under repository:tag, past Sealgate.
+func (r *registry) push(repository, tag string, what remote.Taggable) (v1.Hash, int64, error) {
+	ref, err := name.ParseReference(r.addr+"/"+repository+":"+tag, name.Insecure)
+	if err != nil {
+		return v1.Hash{}, 0, err
+	}
+	var transport http.RoundTripper = http.DefaultTransport
+	if strings.HasPrefix(r.url, "https:") {
+		transport = r.ca.transport(true)
+	}
+	options := []remote.Option{remote.WithTransport(transport), remote.WithUserAgent(publisherAgent)}
+	if r.user != nil {
+		options = append(options, remote.WithAuth(&authn.Basic{Username: r.user.name, Password: r.user.password}))
+	}
+	if err := remote.Push(ref, what, options...); err != nil {
+		return v1.Hash{}, 0, err
+	}
+	manifest, err := what.RawManifest()
+	if err != nil {
+		return v1.Hash{}, 0, err
+	}
+	digest, size, err := v1.SHA256(strings.NewReader(string(manifest)))
+	return digest, size, err
+}
+
+// requests lists what the access log has after the first skip requests, each as
+// method and target.
+func (r *registry) requests(skip int) []string {
+	var all []string
+	for _, m := range accessLine.FindAllStringSubmatch(r.output(), -1) {
+		all = append(all, m[1]+" "+m[2])
+	}
+	return all[min(skip, len(all)):]
+}
+
+var (
+	accessLine = regexp.MustCompile(`"(GET|HEAD) (\S+) HTTP/`)
+	byDigest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// tagReads lists the access log's reads of manifests by anything but a digest.
+// It decodes escapes as generously as the registry's own router does.
+func (r *registry) tagReads() []string {
+	var found []string
+	for line := range strings.Lines(r.output()) {
+		m := accessLine.FindStringSubmatch(line)
+		if m == nil || strings.Contains(line, publisherAgent) {
+			continue
+		}
+		path, _, _ := strings.Cut(m[2], "?")
+		for range 3 {
+			if decoded, err := url.PathUnescape(path); err == nil {
+				path = decoded
+			}
+		}
+		if _, reference, ok := strings.Cut(path, "/manifests/"); ok && !byDigest.MatchString(reference) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
+}
