@@ -45,18 +45,15 @@ func (rec *record) routed(route Route) {
 }
 
 // decided notes the decision on a tag; a later failure overrides it.
-func (rec *record) decided(d decision, view trustcache.View) {
-	rec.decision, rec.reason, rec.target = "allow", d.reason(), d.target
-	if d.deny != nil {
+func (rec *record) decided(d Decision, view trustcache.View) {
+	rec.decision, rec.reason, rec.target = "allow", d.reason(), d.Target
+	if d.Denial != nil {
 		rec.decision = "deny"
 	}
 	if view.Snapshot != nil {
 		rec.stale = view.Stale
 	}
 }
-
-// passed notes that trust has no say in the request.
-func (rec *record) passed() { rec.decision = "pass" }
 
 // listed notes an answer to a tag list.
 func (rec *record) listed(trustErr error) {

@@ -114,7 +114,7 @@ func (g *gate) admit(ctx context.Context, repository, authorization string, prob
 	case resp.StatusCode == http.StatusNotFound:
 		return false, nil
 	}
-	return false, errRelayed(resp)
+	return false, g.refused(resp)
 }
 
 // admitToDenial admits a client to the answer that a tag does not exist: by

@@ -1,33 +1,40 @@
 package proxy
 
-import "github.com/sealgate/sealgate/trustcache"
+import (
+	"fmt"
 
-// decision is what a tag gets: the signed target, or why it does not exist.
-type decision struct {
-	target trustcache.Target
-	deny   *Error // nil: serve target
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// Decision is what a tag gets.
+type Decision struct {
+	// Target is what is signed, when Denial is nil.
+	Target trustcache.Target
+	// Denial is why the tag does not exist (404) or cannot be judged (503).
+	Denial *Error
 }
 
 // reason is the fixed word for logs.
-func (d decision) reason() string {
-	if d.deny != nil {
-		return d.deny.Reason
+func (d Decision) reason() string {
+	if d.Denial != nil {
+		return d.Denial.Reason
 	}
 	return "signed"
 }
 
-// decide is the decision of the gate, a plain function of what is known. A
-// tag that is not signed and one that does not exist cannot be told apart.
-func decide(gun, tag string, view trustcache.View, err error) decision {
+// Decide is the decision of the gate, a plain function of what is known: view
+// and err are the answer of a Trust for gun. A tag that nobody signed and one
+// that does not exist cannot be told apart.
+func Decide(gun, tag string, view trustcache.View, err error) Decision {
 	if err != nil {
-		return decision{deny: errTrust(gun, err)}
+		return Decision{Denial: errTrust(gun, err)}
 	}
 	target, signed := view.Lookup(tag)
 	switch {
 	case !signed:
-		return decision{deny: notFound("unsigned", `no trust data for tag "`+tag+`" in `+gun)}
+		return Decision{Denial: notFound("unsigned", fmt.Sprintf("no trust data for tag %q in %s", tag, gun))}
 	case target.NoDigest:
-		return decision{deny: notFound("no-digest", `the signed entry for tag "`+tag+`" in `+gun+` has no sha256 digest`)}
+		return Decision{Denial: notFound("no-digest", fmt.Sprintf("the signed entry for tag %q in %s has no sha256 digest", tag, gun))}
 	}
-	return decision{target: target}
+	return Decision{Target: target}
 }

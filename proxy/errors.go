@@ -65,13 +65,18 @@ var (
 		Message: "exactly one host name is needed, and a target in absolute form must name a registry of this server"}
 	errNoTrustFile = &Error{Status: http.StatusNotFound, Reason: "no-trust-metadata", Code: codeMetadataNotFound,
 		Message: "no trust metadata is served for this repository"}
-	errInternal = &Error{Status: http.StatusInternalServerError, Code: codeUnknown, Reason: "internal",
+	// 499 is nobody's standard and nobody's answer: it marks the access line.
+	errClientGone = &Error{Status: 499, Code: codeUnknown, Reason: "client-gone", Message: "the client went away"}
+	errInternal   = &Error{Status: http.StatusInternalServerError, Code: codeUnknown, Reason: "internal",
 		Message: "internal error: see the log of sealgate"}
 )
 
+var errQuery = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "query-invalid",
+	Message: fmt.Sprintf("the query of a referrers request is malformed or longer than %d bytes", maxQuery)}
+
 func errDigestInvalid(digest string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: codeDigestInvalid, Reason: "digest-invalid",
-		Message: fmt.Sprintf("%.200q is not a digest: sha256: and 64 lower-case hexadecimal digits are expected", digest)}
+		Message: fmt.Sprintf("%.200q is not a digest: sha256: and 64 (or sha512: and 128) lower-case hexadecimal digits are expected", digest)}
 }
 
 func errPage(key, value string) *Error {
@@ -120,8 +125,8 @@ func (e *Error) because(err error) *Error {
 	return &with
 }
 
-// errMismatch: the registry's answer is not what was signed.
-func errMismatch(reason, format string, args ...any) *Error {
+// badGateway: the registry gave no answer that can be passed on.
+func badGateway(reason, format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadGateway, Code: codeUnknown, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
@@ -130,15 +135,31 @@ func errMismatch(reason, format string, args ...any) *Error {
 func errUpstream(err error) *Error {
 	var timeout net.Error
 	switch {
+	case errors.Is(err, context.Canceled):
+		return errClientGone.because(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return (&Error{Status: http.StatusGatewayTimeout, Code: codeUnknown, Reason: "upstream-timeout",
 			Message: "the registry behind sealgate did not answer in time"}).because(err)
 	case errors.Is(err, upstream.ErrRedirect):
-		return errMismatch("upstream-redirect", "the registry behind sealgate redirected to a host that is not allowed").because(err)
+		return badGateway("upstream-redirect", "the registry behind sealgate redirected to a host that is not allowed").because(err)
 	case errors.Is(err, upstream.ErrSwitching):
-		return errMismatch("upstream-protocol", "the registry behind sealgate broke the protocol").because(err)
+		return badGateway("upstream-protocol", "the registry behind sealgate broke the protocol").because(err)
 	}
-	return errMismatch("upstream-unreachable", "the registry behind sealgate cannot be reached").because(err)
+	return badGateway("upstream-unreachable", "the registry behind sealgate cannot be reached").because(err)
+}
+
+// refused turns the registry's refusal into ours. Never with a challenge in
+// front of our own credentials: a Docker daemon would hand a mirror its user's
+// password for Docker Hub.
+func (g *gate) refused(resp *http.Response) *Error {
+	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
+		return badGateway("upstream-refused", "the registry behind sealgate asks for credentials that sealgate does not have")
+	}
+	e := errRelayed(resp)
+	if !g.Passthrough {
+		e.Header.Del("Www-Authenticate")
+	}
+	return e
 }
 
 // errRelayed passes on that the registry did not let the client read: status,
@@ -177,7 +198,7 @@ func asError(err error) *Error {
 		return e
 	}
 	if errors.Is(err, context.Canceled) {
-		return (&Error{Status: 499, Code: codeUnknown, Reason: "client-gone", Message: "the client went away"}).because(err)
+		return errClientGone.because(err)
 	}
 	return errInternal.because(err)
 }

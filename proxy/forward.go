@@ -49,19 +49,19 @@ func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, ro
 // body untouched.
 func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) error {
 	p := passage{
-		to: build(g.URL, route), base: g.URL, via: g.Upstream, route: route,
+		base: g.URL, via: g.Upstream, route: route,
 		credentials: g.Passthrough,
+		fail:        errUpstream,
 		judge:       func(resp *http.Response) error { return g.judge(r, route, resp) },
 	}
 	return p.serve(w, r)
 }
 
-// judge looks at the registry's answer before it is passed back.
+// judge looks at the registry's answer before it is passed back, and remembers
+// a by-digest read that it let through: the client may read the repository.
 func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
 	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
-		// Never a challenge in front of our own credentials: a Docker daemon
-		// would hand a mirror its user's password for Docker Hub.
-		return errMismatch("upstream-refused", "the registry behind sealgate asks for credentials that sealgate does not have")
+		return g.refused(resp)
 	}
 	byDigest := route.Kind == ManifestByDigest || route.Kind == Blob
 	if g.Passthrough && byDigest && lets(resp.StatusCode) {
@@ -72,17 +72,24 @@ func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
 
 // passage is one request on its way to an upstream and back.
 type passage struct {
-	to, base    *url.URL
+	base        *url.URL
 	via         http.RoundTripper
 	route       Route
-	credentials bool // pass the client's Authorization on
-	judge       func(*http.Response) error
+	credentials bool                       // pass the client's Authorization on
+	judge       func(*http.Response) error // may refuse an answer with an *Error
+	fail        func(error) *Error         // what it means that no answer came
 }
 
 // serve returns an error only when nothing was sent to the client; when the
 // upstream fails in the middle of a body, it panics with http.ErrAbortHandler,
 // so that the client's connection is cut too.
 func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
+	if r.Header["Upgrade"] != nil {
+		// It is stripped like all that is not listed, but ReverseProxy looks at
+		// it before Rewrite does and refuses odd ones.
+		r = r.Clone(r.Context())
+		r.Header.Del("Upgrade")
+	}
 	var failed error
 	rp := httputil.ReverseProxy{
 		Rewrite:        p.rewrite,
@@ -99,10 +106,10 @@ func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
 	case *Error:
 		return e
 	}
-	if r.Context().Err() != nil {
-		return r.Context().Err()
+	if err := r.Context().Err(); err != nil {
+		return err
 	}
-	return errUpstream(failed)
+	return p.fail(failed)
 }
 
 // rewrite builds the outgoing request from the route; of the incoming one only
@@ -120,7 +127,10 @@ func (p *passage) rewrite(pr *httputil.ProxyRequest) {
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{"sealgate"}
 	}
-	pr.Out.URL, pr.Out.Host, pr.Out.Header = p.to, "", header
+	pr.Out.URL, pr.Out.Host, pr.Out.Header = build(p.base, p.route), "", header
+	if p.route.Kind == TrustMetadata {
+		pr.Out.Method = http.MethodGet // Notary knows no HEAD; net/http leaves the body out
+	}
 	pr.Out.Body, pr.Out.ContentLength, pr.Out.TransferEncoding, pr.Out.Trailer = nil, 0, nil, nil
 }
 
@@ -130,6 +140,9 @@ func (p *passage) answer(resp *http.Response) error {
 	}
 	resp.Trailer = nil
 	resp.Header = rewrite.Headers(resp.Header)
+	if !p.credentials {
+		resp.Header.Del("Www-Authenticate") // no challenge to a client whose credentials stay here
+	}
 	if location := resp.Header.Get("Location"); location != "" {
 		if to, ok := rewrite.Location(location, p.base); ok {
 			resp.Header.Set("Location", to)

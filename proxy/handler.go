@@ -25,7 +25,7 @@ type Trust interface {
 }
 
 // Registry is one registry as the gate stands in front of it. Name, Hosts,
-// URL and Upstream are required, Trust in mode enforced.
+// URL and Upstream are required, Trust unless Disabled.
 type Registry struct {
 	// Name is what publishers typed when they signed: the GUN of a repository
 	// is Name, "/", repository.
@@ -37,15 +37,15 @@ type Registry struct {
 	URL *url.URL
 	// Upstream sends requests to the registry. It follows no redirect.
 	Upstream http.RoundTripper
-	// RedirectHosts are the hosts to which the registry may redirect the
-	// manifest of a tag.
+	// RedirectHosts are the hosts, besides its own, to which the registry may
+	// redirect the manifest of a tag.
 	RedirectHosts []string
 	// Passthrough: clients' own credentials go to the registry, and each
 	// client is admitted by it. Otherwise Sealgate reads with its own, which
 	// for now means anonymously.
 	Passthrough bool
-	// Enforced: only signed tags exist. Otherwise the registry's tags pass.
-	Enforced bool
+	// Disabled: the registry's tags pass. Otherwise only signed tags exist.
+	Disabled bool
 	Trust    Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served.
@@ -79,11 +79,17 @@ type Handler struct {
 // gate is the handler of one registry.
 type gate struct {
 	Registry
-	Options
-	auth             *authorisations
-	manifests        *content.Manifests
-	manifestUpstream http.RoundTripper
-	fetches          *singleflight.Group
+	*shared
+	manifestUpstream http.RoundTripper // for the manifests of tags
+}
+
+// shared is what all gates have in common, under keys that begin with the GUN.
+type shared struct {
+	auth            *authorisations
+	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
+	manifests       *content.Manifests
+	fetches         singleflight.Group
+	manifestTimeout time.Duration
 }
 
 // New returns a handler.
@@ -98,16 +104,18 @@ func New(opts Options) *Handler {
 		opts.ManifestTimeout = manifestTimeout
 	}
 	h := &Handler{opts: opts, gates: hosts{}}
-	auth := newAuthorisations(opts.AuthorisationTTL, opts.Now)
-	manifests := content.NewManifests(opts.ManifestBytes)
-	fetches := &singleflight.Group{}
+	all := &shared{
+		auth:            newAuthorisations(opts.AuthorisationTTL, opts.Now),
+		closedNotaries:  newAuthorisations(opts.AuthorisationTTL, opts.Now),
+		manifests:       content.NewManifests(opts.ManifestBytes),
+		manifestTimeout: opts.ManifestTimeout,
+	}
 	for _, reg := range opts.Registries {
-		g := &gate{
-			Registry: reg, Options: opts,
-			auth: auth, manifests: manifests, fetches: fetches,
+		h.gates.add(reg.Hosts, &gate{
+			Registry:         reg,
+			shared:           all,
 			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Hosts: reg.RedirectHosts},
-		}
-		h.gates.add(reg.Hosts, g)
+		})
 	}
 	return h
 }
@@ -121,13 +129,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &countingWriter{ResponseWriter: w}
 	out.Header().Set("X-Request-Id", rec.id)
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		if p != nil {
 			h.recovered(out, rec, p)
-			if p == http.ErrAbortHandler {
-				defer panic(p) // net/http cuts the connection, as the upstream's was cut
-			}
 		}
 		rec.log(h.opts.Log, out, h.opts.Now())
+		if p == http.ErrAbortHandler {
+			panic(p) // net/http cuts the connection, as the upstream's was cut
+		}
 	}()
 	if err := h.serve(out, r, rec); err != nil {
 		e := asError(err)
@@ -172,17 +181,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	case Base:
 		return g.serveBase(w, r)
 	case ManifestByTag:
-		if g.Enforced {
+		if !g.Disabled {
 			return g.serveTag(w, r, route, rec)
 		}
 	case Tags:
-		if g.Enforced {
+		if !g.Disabled {
 			return g.serveTags(w, r, route, rec)
 		}
 	case TrustMetadata:
 		return g.serveTrust(w, r, route)
 	}
-	rec.passed()
 	return g.forward(w, r, route)
 }
 

@@ -1,13 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -23,19 +20,6 @@ const (
 	manifestTimeout = 20 * time.Second
 )
 
-// manifestTypes is our own Accept: the client's may leave out the signed type,
-// for which some registries convert what they have into something else.
-var manifestTypes = strings.Join([]string{
-	"application/vnd.oci.image.index.v1+json",
-	"application/vnd.oci.image.manifest.v1+json",
-	"application/vnd.docker.distribution.manifest.list.v2+json",
-	"application/vnd.docker.distribution.manifest.v2+json",
-	"application/vnd.oci.artifact.manifest.v1+json",
-	"application/vnd.docker.distribution.manifest.v1+prettyjws",
-	"application/vnd.docker.distribution.manifest.v1+json",
-	"application/json;q=0.1",
-}, ", ")
-
 // serveTag answers a read of a tag with what is signed for it.
 func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
 	gun := g.gun(route.Repository)
@@ -43,22 +27,22 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
-	d := decide(gun, route.Reference, view, trustErr)
+	d := Decide(gun, route.Reference, view, trustErr)
 	rec.decided(d, view)
 	authorization := r.Header.Get("Authorization")
-	if d.deny != nil {
+	if d.Denial != nil {
 		if err := g.admitToDenial(r.Context(), route.Repository, authorization, view); err != nil {
 			return err
 		}
 		warnStale(w.Header(), view)
-		return d.deny
+		return d.Denial
 	}
-	m, err := g.signedManifest(r.Context(), route.Repository, authorization, d.target.Digest)
+	m, err := g.signedManifest(r.Context(), route.Repository, authorization, d.Target.Digest)
 	if err != nil {
 		return err
 	}
-	if int64(len(m.Body)) != d.target.Length {
-		rec.signedLength = d.target.Length
+	if int64(len(m.Body)) != d.Target.Length {
+		rec.signedLength = d.Target.Length
 	}
 	warnStale(w.Header(), view)
 	writeManifest(w, r, m)
@@ -120,9 +104,13 @@ func (g *gate) signedManifest(ctx context.Context, repository, authorization str
 	}
 	// Callers with the same credentials share one fetch. It goes on without
 	// them, so that one who hangs up does not fail the others.
-	key := g.auth.key(gun+"@"+string(digest[:]), authorization)
-	shared := g.fetches.DoChan(string(key[:]), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.ManifestTimeout)
+	shared := g.fetches.DoChan(g.flight(gun, digest, authorization), func() (m any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
+				err = errInternal.because(fmt.Errorf("panic: %v", p))
+			}
+		}()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.manifestTimeout)
 		defer cancel()
 		return g.fetchManifest(ctx, repository, authorization, digest)
 	})
@@ -137,6 +125,12 @@ func (g *gate) signedManifest(ctx context.Context, repository, authorization str
 	}
 }
 
+// flight names a fetch by a hash, so that no credential is kept.
+func (g *gate) flight(gun string, digest trustcache.Digest, authorization string) string {
+	key := g.auth.key(gun+"@"+digest.String(), authorization)
+	return string(key[:])
+}
+
 func errNotInRegistry(digest trustcache.Digest) *Error {
 	return notFound("not-in-registry", "signed digest "+digest.String()+" is not in the registry")
 }
@@ -144,7 +138,7 @@ func errNotInRegistry(digest trustcache.Digest) *Error {
 // fetchManifest reads a manifest by digest and lets nothing through that is
 // not exactly what was signed, in one reading.
 func (g *gate) fetchManifest(ctx context.Context, repository, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	if m := g.manifests.Get(g.gun(repository), digest); m != nil && g.auth.known(g.gun(repository), authorization) {
+	if m := g.manifests.Get(g.gun(repository), digest); m != nil && (!g.Passthrough || g.auth.known(g.gun(repository), authorization)) {
 		return m, nil // another flight has just landed
 	}
 	route := Route{Kind: ManifestByDigest, Repository: repository, Reference: digest.String()}
@@ -158,98 +152,32 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 	case http.StatusNotFound:
 		return nil, errNotInRegistry(digest)
 	default:
-		return nil, errRelayed(resp)
+		return nil, g.refused(resp)
 	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, errMismatch("upstream-encoding", "the registry sent %s encoded", digest)
+		return nil, badGateway("upstream-encoding", "the registry sent %s encoded", digest)
 	}
 	if resp.ContentLength > maxManifest {
-		return nil, errMismatch("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
+		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
 	if err != nil {
 		return nil, errUpstream(err)
 	}
 	if len(body) > maxManifest {
-		return nil, errMismatch("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
+		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
 	}
 	m, err := content.Check(digest, body, resp.Header.Get("Content-Type"))
 	if err != nil {
-		return nil, errMismatch("upstream-mismatch", "the registry's bytes do not match the signed digest %s", digest)
+		return nil, badGateway("upstream-mismatch", "the registry's bytes do not match the signed digest %s", digest)
 	}
 	if err := oneReading(body, m.MediaType); err != nil {
 		if errors.Is(err, errSchema1) {
 			return nil, notFound("schema1", "signed digest "+digest.String()+" is an image manifest of schema 1, which is not served")
 		}
-		return nil, errMismatch("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
+		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
 	}
 	g.manifests.Put(g.gun(repository), m)
 	g.auth.remember(g.gun(repository), authorization)
 	return m, nil
-}
-
-var errSchema1 = errors.New("schema 1")
-
-// oneReading makes sure that every client reads the manifest alike: as an
-// index or as a manifest, under one media type. Go's decoders fold the case of
-// keys and take the last of repeated ones, others do not.
-func oneReading(body []byte, contentType string) error {
-	keys, declared, err := topLevel(body)
-	if err != nil {
-		return err
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return fmt.Errorf("its content type %.100q is malformed", contentType)
-	}
-	if keys["fslayers"] || strings.Contains(mediaType, "manifest.v1+") && strings.Contains(mediaType, "docker.distribution") {
-		return errSchema1
-	}
-	index := mediaType == "application/vnd.oci.image.index.v1+json" || mediaType == "application/vnd.docker.distribution.manifest.list.v2+json"
-	image := mediaType == "application/vnd.oci.image.manifest.v1+json" || mediaType == "application/vnd.docker.distribution.manifest.v2+json"
-	switch {
-	case keys["manifests"] && (keys["layers"] || keys["config"]):
-		return errors.New("it is both an index and an image manifest")
-	case declared != "" && declared != mediaType:
-		return fmt.Errorf("its media type is %.100q but the registry says %.100q", declared, mediaType)
-	case keys["manifests"] && !index, keys["layers"] && !image, index && !keys["manifests"], image && !keys["layers"]:
-		return fmt.Errorf("its content does not fit the media type %.100q", mediaType)
-	}
-	return nil
-}
-
-// topLevel returns the keys of a JSON object, in lower case, and its
-// mediaType. A key that comes twice in any case is an error.
-func topLevel(body []byte) (keys map[string]bool, mediaType string, err error) {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, "", errors.New("it is not a JSON object")
-	}
-	keys = map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, "", errors.New("it is not valid JSON")
-		}
-		name := t.(string) // the decoder allows nothing else here
-		folded := strings.ToLower(name)
-		if keys[folded] {
-			return nil, "", fmt.Errorf("the key %.50q comes twice", name)
-		}
-		keys[folded] = true
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, "", errors.New("it is not valid JSON")
-		}
-		if folded == "mediatype" && json.Unmarshal(value, &mediaType) != nil {
-			return nil, "", errors.New("its media type is not a string")
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, "", errors.New("it is not valid JSON")
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, "", errors.New("something follows the JSON object")
-	}
-	return keys, mediaType, nil
 }

@@ -69,6 +69,8 @@ const (
 	maxQuery = 2048
 	// maxName bounds a repository name (distribution/reference v0.6.0).
 	maxName = reference.RepositoryNameTotalLengthMax
+
+	trustRole = `(?:root|timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)`
 )
 
 var (
@@ -76,8 +78,8 @@ var (
 	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	digestGrammar = regexp.MustCompile(`^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
 	gunGrammar    = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/(.+)$`)
-	// trustFileGrammar: the roles of Notary v1, by version or by hash.
-	trustFileGrammar = regexp.MustCompile(`^(?:(?:[1-9][0-9]{0,9}\.)?root|(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)(?:\.[0-9a-f]{64})?|root\.[0-9a-f]{64}|[1-9][0-9]{0,9}\.(?:timestamp|snapshot|targets(?:/[a-z0-9_-]+)*))\.json$`)
+	// trustFileGrammar: a role of Notary v1, by version, by hash, or the newest.
+	trustFileGrammar = regexp.MustCompile(`^(?:(?:[1-9][0-9]{0,9}\.)?` + trustRole + `|` + trustRole + `\.[0-9a-f]{64})\.json$`)
 	// referrersQuery is what may stand in a query that is passed on.
 	referrersQuery = regexp.MustCompile(`^[A-Za-z0-9._~=&+%:/-]*$`)
 )
@@ -114,9 +116,10 @@ func Parse(target string) (Route, error) {
 	case "blobs":
 		return r.parseDigest(Blob, last)
 	case "referrers":
-		if len(query) <= maxQuery && referrersQuery.MatchString(query) {
-			r.Query = withoutNamespace(query)
+		if len(query) > maxQuery || !referrersQuery.MatchString(query) {
+			return Route{}, errQuery
 		}
+		r.Query = withoutNamespace(query)
 		return r.parseDigest(Referrers, last)
 	case "tags":
 		if last == "list" {

@@ -22,8 +22,7 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, re
 	if err != nil {
 		return err
 	}
-	nothing := errors.Is(trustErr, trustcache.ErrNoTrustData) || errors.Is(trustErr, trustcache.ErrUnpinned)
-	if trustErr != nil && !nothing {
+	if trustErr != nil && !trustcache.Absent(trustErr) {
 		return errTrust(gun, trustErr)
 	}
 	rec.listed(trustErr)

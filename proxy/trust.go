@@ -39,24 +39,33 @@ func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) e
 		}
 	}
 	p := passage{
-		to: build(g.NotaryURL, route), base: g.NotaryURL, via: g.Notary, route: route,
+		base: g.NotaryURL, via: g.Notary, route: route,
 		credentials: g.Passthrough,
-		judge:       judgeNotary,
+		judge:       g.judgeNotary,
+		fail:        errNotary,
 	}
-	err := p.serve(w, r)
-	var refused *Error
-	if err == nil || errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable || errors.Is(err, context.Canceled) {
-		return err
+	return p.serve(w, r)
+}
+
+// errNotary: no answer came from the trust server. Its address stays in the log.
+func errNotary(err error) *Error {
+	if errors.Is(err, context.Canceled) {
+		return errClientGone.because(err)
 	}
 	return unavailable("unreachable", trustcache.ErrUnreachable).because(err)
 }
 
 // judgeNotary lets answers about metadata pass; a redirect or a failure of the
-// trust server is not knowing.
-func judgeNotary(resp *http.Response) error {
+// trust server is not knowing, and so is its challenge where nobody's
+// credentials would reach it.
+func (g *gate) judgeNotary(resp *http.Response) error {
 	switch resp.StatusCode {
-	case http.StatusOK, http.StatusNotModified, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests:
+	case http.StatusOK, http.StatusNotModified, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests:
 		return nil
+	case http.StatusUnauthorized:
+		if g.Passthrough {
+			return nil
+		}
 	}
 	return unavailable("unreachable", fmt.Errorf("%w: status %d", trustcache.ErrUnreachable, resp.StatusCode))
 }
@@ -78,7 +87,7 @@ func (g *gate) admitToTrust(r *http.Request, repository string, route Route) err
 		if err := g.admitToDenial(r.Context(), repository, authorization, view); err != nil {
 			return err
 		}
-		if errors.Is(trustErr, trustcache.ErrNoTrustData) || errors.Is(trustErr, trustcache.ErrUnpinned) {
+		if trustcache.Absent(trustErr) {
 			return errNoTrustFile
 		}
 		return errTrust(g.gun(repository), trustErr)
@@ -96,8 +105,7 @@ func (g *gate) admitToTrust(r *http.Request, repository string, route Route) err
 // notaryIsClosed asks the Notary server, with no credentials, whether it lets
 // anybody read; then its own judgement of the client's credentials is enough.
 func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
-	const closed = "notary is closed"
-	if g.auth.known(gun+"\x00"+closed, "") {
+	if g.closedNotaries.known(gun, "") {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -106,12 +114,12 @@ func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
 	req := (&http.Request{Method: http.MethodGet, URL: build(g.NotaryURL, probe), Header: http.Header{"User-Agent": {"sealgate"}}}).WithContext(ctx)
 	resp, err := g.Notary.RoundTrip(req)
 	if err != nil {
-		return false, unavailable("unreachable", trustcache.ErrUnreachable).because(err)
+		return false, errNotary(err)
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // keeps the connection usable
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		g.auth.remember(gun+"\x00"+closed, "")
+		g.closedNotaries.remember(gun, "")
 		return true, nil
 	}
 	return false, nil

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -9,23 +10,39 @@ import (
 // upstream sent. One on the upstream's own origin becomes path-absolute,
 // without the path prefix that the upstream is configured with, so that the
 // client stays on this host; any other is left as it is. ok is false when it
-// is on the upstream but outside the prefix, or cannot be parsed.
+// is on the upstream but outside the prefix or on a way out of it (".."), or
+// cannot be parsed.
 func Location(location string, upstream *url.URL) (rewritten string, ok bool) {
 	u, err := url.Parse(location)
 	if err != nil || location == "" {
 		return "", false
 	}
-	if u.Host != "" && (!strings.EqualFold(u.Host, upstream.Host) || u.Scheme != "" && u.Scheme != upstream.Scheme) {
+	if u.Host != "" && !sameOrigin(u, upstream) {
 		return location, true
 	}
 	path, ok := strings.CutPrefix(u.EscapedPath(), upstream.EscapedPath())
-	if !ok || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+	if !ok || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || slices.Contains(strings.Split(u.Path, "/"), "..") {
 		return "", false
 	}
 	if u.RawQuery != "" {
 		path += "?" + u.RawQuery
 	}
 	return path, true
+}
+
+// sameOrigin compares scheme, host and port, the default ports (RFC 9110
+// section 4.2) said aloud or not. A u without a scheme has upstream's.
+func sameOrigin(u, upstream *url.URL) bool {
+	if u.Scheme != "" && u.Scheme != upstream.Scheme {
+		return false
+	}
+	port := func(u *url.URL) string {
+		if u.Port() != "" {
+			return u.Port()
+		}
+		return map[string]string{"http": "80", "https": "443"}[upstream.Scheme]
+	}
+	return strings.EqualFold(u.Hostname(), upstream.Hostname()) && port(u) == port(upstream)
 }
 
 // Link returns the Link header for a next page that the upstream sent,

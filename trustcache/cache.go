@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -38,9 +39,11 @@ type Source interface {
 type Options struct {
 	Source Source
 	// Refresh is how long a verified snapshot is used before Source is asked
-	// again; MaxStale how long one stands after the last good answer. Zero
-	// means 60 s and 24 h.
-	Refresh, MaxStale time.Duration
+	// again; zero means 60 s.
+	Refresh time.Duration
+	// MaxStale is how long after the last good answer a snapshot stands while
+	// Source gives no other; never shorter than Refresh.
+	MaxStale time.Duration
 	// Deadline bounds one call of Source.Fetch; zero means 20 s.
 	Deadline time.Duration
 	// MaxBytes bounds the snapshots in memory, MaxUnknown the number of
@@ -89,6 +92,8 @@ type Cache struct {
 	unknown *simplelru.LRU[string, failure]
 	flights map[string]*flight
 	closed  bool
+
+	hits, misses atomic.Uint64
 }
 
 // state is what is known of one repository; replaced, never modified.
@@ -117,9 +122,7 @@ func New(opts Options) *Cache {
 	if opts.Refresh <= 0 {
 		opts.Refresh = time.Minute
 	}
-	if opts.MaxStale <= 0 {
-		opts.MaxStale = 24 * time.Hour
-	}
+	opts.MaxStale = max(opts.MaxStale, opts.Refresh)
 	if opts.Deadline <= 0 {
 		opts.Deadline = 20 * time.Second
 	}
@@ -134,7 +137,7 @@ func New(opts Options) *Cache {
 	}
 	c := &Cache{opts: opts, flights: map[string]*flight{}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.known, _ = simplelru.NewLRU(int(^uint(0)>>1), func(_ string, s *state) { c.bytes -= s.snap.Size() })
+	c.known, _ = simplelru.NewLRU(math.MaxInt, func(_ string, s *state) { c.bytes -= s.snap.Size() })
 	c.unknown, _ = simplelru.NewLRU[string, failure](opts.MaxUnknown, nil)
 	return c
 }
@@ -172,8 +175,10 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 			c.startLocked(gun, st)
 		}
 		c.mu.Unlock()
+		c.hits.Add(1)
 		return c.answer(gun, st, now)
 	}
+	c.misses.Add(1)
 	if have && now.Before(st.retry) {
 		c.mu.Unlock()
 		return c.answer(gun, st, now)
@@ -294,7 +299,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.Deadline)
 	defer cancel()
 	start := c.opts.Now()
-	snap, stack, err := c.fetch(ctx, gun, prev)
+	snap, err := c.fetch(ctx, gun, prev)
 	now := c.opts.Now()
 
 	c.mu.Lock()
@@ -324,6 +329,10 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	close(f.done)
 
 	if c.opts.OnRefresh != nil {
+		var stack []byte
+		if caught := (*PanicError)(nil); errors.As(err, &caught) {
+			stack = caught.Stack
+		}
 		standing := err != nil && f.st != nil && c.stands(f.st, now) == nil
 		c.opts.OnRefresh(Refresh{GUN: gun, Duration: now.Sub(start), Err: err, Panic: stack, Standing: standing})
 	}
@@ -339,26 +348,19 @@ func (c *Cache) good(snap *Snapshot, contact time.Time) *state {
 }
 
 // fetch keeps a panic of the source from ending the process.
-func (c *Cache) fetch(ctx context.Context, gun string, prev *Snapshot) (snap *Snapshot, stack []byte, err error) {
-	defer func() {
-		if recover() != nil {
-			snap, stack = nil, debug.Stack()
-			err = fmt.Errorf("%w: %s: the metadata made the verifier panic", ErrMalicious, gun)
-		}
-	}()
+func (c *Cache) fetch(ctx context.Context, gun string, prev *Snapshot) (snap *Snapshot, err error) {
+	defer CatchPanic(gun, &err)
 	snap, err = c.opts.Source.Fetch(ctx, gun, prev)
 	if err == nil && snap == nil {
 		err = fmt.Errorf("%w: %s: the source returned nothing", ErrUnreachable, gun)
 	}
-	return snap, nil, err
+	return snap, err
 }
 
 // putLocked stores the state and evicts the least recently used repositories
 // until the snapshots fit into their budget; the newest always stays.
 func (c *Cache) putLocked(gun string, st *state) {
-	if old, ok := c.known.Peek(gun); ok {
-		c.bytes -= old.snap.Size()
-	}
+	c.known.Remove(gun)
 	c.known.Add(gun, st)
 	c.bytes += st.snap.Size()
 	for c.bytes > c.opts.MaxBytes && c.known.Len() > 1 {

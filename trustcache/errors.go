@@ -1,6 +1,9 @@
 package trustcache
 
-import "errors"
+import (
+	"errors"
+	"runtime/debug"
+)
 
 // The reasons why a repository has no usable snapshot. A Source wraps one of
 // them, with what it was looking at, into every error it returns; callers use
@@ -24,3 +27,35 @@ var (
 	// ErrUnreachable: the source gave no answer that can be judged.
 	ErrUnreachable = errors.New("trust server unreachable")
 )
+
+// Absent says that err is knowledge: there is no trust data to use. Any other
+// error means that it cannot be known.
+func Absent(err error) bool {
+	return errors.Is(err, ErrNoTrustData) || errors.Is(err, ErrUnpinned)
+}
+
+// Alarming says that somebody should look at err now: it is no mere outage.
+func Alarming(err error) bool {
+	return errors.Is(err, ErrMalicious) || errors.Is(err, ErrVanished)
+}
+
+// PanicError is a panic that metadata caused in a verifier. It counts as
+// ErrMalicious; its text leaves the stack out, since clients see it.
+type PanicError struct {
+	GUN   string
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return ErrMalicious.Error() + ": metadata of " + e.GUN + " made the verifier panic"
+}
+
+// Unwrap returns ErrMalicious.
+func (e *PanicError) Unwrap() error { return ErrMalicious }
+
+// CatchPanic, deferred, turns a panic into a *PanicError in err.
+func CatchPanic(gun string, err *error) {
+	if recover() != nil {
+		*err = &PanicError{GUN: gun, Stack: debug.Stack()}
+	}
+}

@@ -98,8 +98,8 @@ type table struct {
 type entry struct {
 	digest  Digest
 	length  int64
-	role    uint16
-	signers uint16
+	role    uint32
+	signers uint32
 }
 
 // NewSnapshot builds a snapshot. Where Targets names a tag twice the first
@@ -137,8 +137,8 @@ func newTable(c Contents) *table {
 	}
 	t.tags = make([]string, 0, usable)
 	t.entries = make([]entry, 0, usable)
-	roles := map[string]uint16{}
-	signers := map[string]uint16{}
+	roles := map[string]uint32{}
+	signers := map[string]uint32{}
 	for _, target := range targets {
 		if target.NoDigest {
 			t.unusable = append(t.unusable, target)
@@ -163,18 +163,14 @@ func newTable(c Contents) *table {
 	return t
 }
 
-// intern returns the index of key, calling add for a new one. Past 65,535
-// different values the last index is shared: the names are for humans only.
-func intern(m map[string]uint16, key string, add func()) uint16 {
-	if i, ok := m[key]; ok {
-		return i
+// intern returns the index of key, calling add for a new one.
+func intern(m map[string]uint32, key string, add func()) uint32 {
+	i, ok := m[key]
+	if !ok {
+		i = uint32(len(m))
+		m[key] = i
+		add()
 	}
-	if len(m) == 1<<16-1 {
-		return uint16(len(m) - 1)
-	}
-	i := uint16(len(m))
-	m[key] = i
-	add()
 	return i
 }
 
@@ -186,10 +182,9 @@ func (t *table) Lookup(tag string) (Target, bool) {
 	if i, ok := slices.BinarySearch(t.tags, tag); ok {
 		return t.target(i), true
 	}
-	for _, u := range t.unusable {
-		if u.Tag == tag {
-			return u, true
-		}
+	byTag := func(u Target, tag string) int { return strings.Compare(u.Tag, tag) }
+	if i, ok := slices.BinarySearchFunc(t.unusable, tag, byTag); ok {
+		return t.unusable[i], true
 	}
 	return Target{}, false
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"strconv"
 	"sync"
 
@@ -47,7 +48,7 @@ type Manifests struct {
 // NewManifests returns a cache of at most most bytes.
 func NewManifests(most int64) *Manifests {
 	m := &Manifests{most: most}
-	m.lru, _ = simplelru.NewLRU(int(^uint(0)>>1), func(k key, v *Manifest) { m.bytes -= size(k, v) })
+	m.lru, _ = simplelru.NewLRU(math.MaxInt, func(k key, v *Manifest) { m.bytes -= size(k, v) })
 	return m
 }
 

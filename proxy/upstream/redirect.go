@@ -16,8 +16,9 @@ var ErrRedirect = errors.New("redirect refused")
 const maxRedirects = 3
 
 // Follower is an http.RoundTripper that follows redirects of GET and HEAD to
-// the hosts in Hosts, with Accept as the only header: credentials go nowhere
-// but to the host of the first request. It never goes from https to http.
+// the host of the first request and to the hosts in Hosts, taking along nothing
+// but Accept and User-Agent: credentials go with the first request only. It
+// never goes from https to http.
 type Follower struct {
 	Transport http.RoundTripper
 	Hosts     []string // host or host:port, lower case
@@ -26,29 +27,28 @@ type Follower struct {
 // RoundTrip implements http.RoundTripper. The error wraps ErrRedirect where a
 // redirect may not be followed.
 func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
-	for range maxRedirects {
+	home := req.URL.Host
+	for followed := 0; ; followed++ {
 		resp, err := f.Transport.RoundTrip(req)
 		if err != nil || !isRedirect(resp.StatusCode) {
 			return resp, err
 		}
 		resp.Body.Close()
-		target, err := f.target(req.URL, resp.Header.Get("Location"))
+		if followed == maxRedirects {
+			return nil, fmt.Errorf("%w: more than %d in a row", ErrRedirect, maxRedirects)
+		}
+		target, err := f.target(req.URL, resp.Header.Get("Location"), home)
 		if err != nil {
 			return nil, err
 		}
-		next := (&http.Request{Method: req.Method, URL: target, Header: http.Header{}}).WithContext(req.Context())
-		if accept := req.Header["Accept"]; accept != nil {
-			next.Header["Accept"] = accept
+		header := http.Header{}
+		for _, name := range []string{"Accept", "User-Agent"} {
+			if values := req.Header[name]; values != nil {
+				header[name] = values
+			}
 		}
-		next.Header.Set("User-Agent", req.Header.Get("User-Agent"))
-		req = next
+		req = (&http.Request{Method: req.Method, URL: target, Header: header}).WithContext(req.Context())
 	}
-	resp, err := f.Transport.RoundTrip(req)
-	if err == nil && isRedirect(resp.StatusCode) {
-		resp.Body.Close()
-		return nil, fmt.Errorf("%w: more than %d in a row", ErrRedirect, maxRedirects)
-	}
-	return resp, err
 }
 
 func isRedirect(status int) bool {
@@ -59,7 +59,7 @@ func isRedirect(status int) bool {
 	return false
 }
 
-func (f *Follower) target(from *url.URL, location string) (*url.URL, error) {
+func (f *Follower) target(from *url.URL, location, home string) (*url.URL, error) {
 	to, err := from.Parse(location)
 	if err != nil || location == "" {
 		return nil, fmt.Errorf("%w: no location that can be parsed", ErrRedirect)
@@ -68,7 +68,7 @@ func (f *Follower) target(from *url.URL, location string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: to scheme %.20q", ErrRedirect, to.Scheme)
 	}
 	host := strings.ToLower(to.Host)
-	if !slices.Contains(f.Hosts, host) && !slices.Contains(f.Hosts, strings.ToLower(to.Hostname())) {
+	if host != strings.ToLower(home) && !slices.Contains(f.Hosts, host) && !slices.Contains(f.Hosts, strings.ToLower(to.Hostname())) {
 		return nil, fmt.Errorf("%w: %.100q is not among redirect-hosts", ErrRedirect, host)
 	}
 	to.Fragment = ""

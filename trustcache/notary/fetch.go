@@ -2,6 +2,7 @@ package notary
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ var errNotFound = errors.New("metadata not found")
 // be passed by.
 func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) error {
 	if err := u.source.memory.Acquire(u.ctx, limit); err != nil {
-		return u.unreachable(err)
+		return u.noAnswer(err)
 	}
 	defer u.source.memory.Release(limit)
 	raw, err := u.get(name, limit, noCache)
@@ -47,20 +48,20 @@ func (u *update) get(name string, limit int64, noCache bool) ([]byte, error) {
 	}
 	resp, err := u.source.opts.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, u.unreachable(err)
+		return nil, u.noAnswer(err)
 	}
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return nil, u.judgeNotFound(resp.Body)
 	case resp.StatusCode != http.StatusOK:
-		return nil, u.unreachable(fmt.Errorf("status %d for %s", resp.StatusCode, name))
+		return nil, u.unreachable("status %d for %s", resp.StatusCode, name)
 	case resp.Header.Get("Content-Encoding") != "":
-		return nil, u.unreachable(fmt.Errorf("encoded answer for %s", name))
+		return nil, u.unreachable("encoded answer for %s", name)
 	}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, u.unreachable(err)
+		return nil, u.noAnswer(err)
 	}
 	if int64(len(raw)) > limit {
 		return nil, u.bad(name, fmt.Errorf("larger than %d bytes", limit))
@@ -80,13 +81,18 @@ func (u *update) judgeNotFound(body io.Reader) error {
 			return errNotFound
 		}
 	}
-	return u.unreachable(errors.New("status 404 that is not Notary's own"))
+	return u.unreachable("status 404 that is not Notary's own")
 }
 
-// unreachable says why no answer could be judged, without the address of the
-// trust server: clients see this text.
-func (u *update) unreachable(err error) error {
-	return fmt.Errorf("%w: %s: %s", trustcache.ErrUnreachable, u.gun, reason(err))
+// unreachable says in our own words why no answer could be judged.
+func (u *update) unreachable(format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", trustcache.ErrUnreachable, u.gun, fmt.Sprintf(format, args...))
+}
+
+// noAnswer says why no answer came. Clients see the text, so nothing of err is
+// in it: it may name the trust server's address.
+func (u *update) noAnswer(err error) error {
+	return u.unreachable("%s", reason(err))
 }
 
 func reason(err error) string {
@@ -94,6 +100,7 @@ func reason(err error) string {
 		dns     *net.DNSError
 		timeout net.Error
 		opErr   *net.OpError
+		cert    *tls.CertificateVerificationError
 	)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
@@ -108,8 +115,10 @@ func reason(err error) string {
 		return "host name does not resolve"
 	case errors.As(err, &opErr):
 		return opErr.Op + " failed"
+	case errors.As(err, &cert):
+		return "its certificate cannot be verified"
 	}
-	return err.Error()
+	return "connection failed"
 }
 
 // bad says that metadata must not be believed; nil stays nil, and errors that

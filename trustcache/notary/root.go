@@ -46,13 +46,14 @@ func parseRoot(raw, payload []byte, gun string) (*root, error) {
 		payload: payload,
 		roles:   map[string]*roleKeys{},
 	}
+	keys := newKeyring(parsed.Signed.Keys)
 	for _, name := range data.BaseRoles {
 		var usable func(*key) error
 		if name == data.CanonicalRootRole {
 			usable = func(k *key) error { return usableForRoot(k, gun) }
 		}
 		base := parsed.Signed.Roles[name]
-		if r.roles[name.String()], err = newRoleKeys(base.KeyIDs, parsed.Signed.Keys, base.Threshold, usable); err != nil {
+		if r.roles[name.String()], err = newRoleKeys(base.KeyIDs, keys, base.Threshold, usable); err != nil {
 			return nil, fmt.Errorf("role %s: %w", name, err)
 		}
 	}
@@ -232,7 +233,7 @@ func (u *update) absent(other string, limit int64) error {
 	err := u.file(other, limit, false, func([]byte) error { return nil })
 	switch {
 	case err == nil:
-		return u.unreachable(fmt.Errorf("it has %s but not all of the trust data", other))
+		return u.unreachable("it has %s but not all of the trust data", other)
 	case !errors.Is(err, errNotFound):
 		return err
 	case u.state != nil:

@@ -1,6 +1,7 @@
 package notary
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,8 @@ func (s *Source) openEnvelope(raw []byte) (*envelope, error) {
 		return nil, err
 	}
 	var outer struct {
-		Signed     json.RawMessage   `json:"signed"`
-		Signatures []json.RawMessage `json:"signatures"`
+		Signed     json.RawMessage `json:"signed"`
+		Signatures json.RawMessage `json:"signatures"`
 	}
 	if err := json.Unmarshal(raw, &outer); err != nil {
 		return nil, fmt.Errorf("not a signed file: %w", err)
@@ -32,18 +33,29 @@ func (s *Source) openEnvelope(raw []byte) (*envelope, error) {
 	if len(outer.Signed) == 0 || outer.Signed[0] != '{' {
 		return nil, errors.New(`not a signed file: no object "signed"`)
 	}
-	if n, most := len(outer.Signatures), s.opts.Limits.Signatures; n > most {
-		return nil, fmt.Errorf("%d signatures where %d are the most", n, most)
+	signatures, err := readSignatures(outer.Signatures, s.opts.Limits.Signatures)
+	return &envelope{Signed: outer.Signed, Signatures: signatures}, err
+}
+
+// readSignatures reads them one by one: decoded at once, millions of empty
+// ones would take fifty times the memory of the file.
+func readSignatures(list json.RawMessage, most int) ([]data.Signature, error) {
+	dec := json.NewDecoder(bytes.NewReader(list))
+	if start, err := dec.Token(); err != nil || start != json.Delim('[') {
+		return nil, errors.New(`not a signed file: no list "signatures"`)
 	}
-	env := &envelope{Signed: outer.Signed, Signatures: make([]data.Signature, 0, len(outer.Signatures))}
-	for _, one := range outer.Signatures {
+	var signatures []data.Signature
+	for dec.More() {
+		if len(signatures) == most {
+			return nil, fmt.Errorf("more than %d signatures", most)
+		}
 		var sig data.Signature
-		if err := json.Unmarshal(one, &sig); err != nil {
+		if err := dec.Decode(&sig); err != nil {
 			return nil, fmt.Errorf("malformed signature: %w", err)
 		}
-		env.Signatures = append(env.Signatures, sig)
+		signatures = append(signatures, sig)
 	}
-	return env, nil
+	return signatures, nil
 }
 
 // scan checks in one pass, without recursion and without allocating, that raw
@@ -67,7 +79,9 @@ func scan(raw []byte, depth int) error {
 				return fmt.Errorf("JSON nested deeper than %d", depth)
 			}
 		case '}', ']':
-			level--
+			if level--; level < 0 {
+				return errors.New("JSON brackets do not match")
+			}
 		}
 	}
 	if level != 0 {

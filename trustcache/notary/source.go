@@ -17,10 +17,8 @@ package notary
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -48,9 +46,6 @@ type Options struct {
 	RootPoll time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// OnPanic, when not nil, is told of a panic that metadata caused in a
-	// library; it is an error for the caller of Fetch all the same.
-	OnPanic func(gun string, stack []byte)
 }
 
 // Source implements trustcache.Source. It is safe for concurrent use, with at
@@ -80,24 +75,12 @@ func New(opts Options) *Source {
 
 // Fetch brings the verified view of gun up to date. See trustcache.Source.
 func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapshot) (snap *trustcache.Snapshot, err error) {
-	defer s.recover(gun, &err)
+	defer trustcache.CatchPanic(gun, &err) // a library over hostile bytes
 	u, err := s.begin(ctx, gun, prev)
 	if err != nil {
 		return nil, err
 	}
 	return u.run()
-}
-
-// recover turns a panic of a library over hostile bytes into an error.
-func (s *Source) recover(gun string, err *error) {
-	r := recover()
-	if r == nil {
-		return
-	}
-	*err = fmt.Errorf("%w: metadata of %s made the verifier panic", trustcache.ErrMalicious, gun)
-	if s.opts.OnPanic != nil {
-		s.opts.OnPanic(gun, debug.Stack())
-	}
 }
 
 // OfferedKey is a root key that a Notary server offers and nobody verified.
@@ -110,7 +93,7 @@ type OfferedKey struct {
 // Offered returns the root keys that the server offers for gun, for a human
 // to compare with what the publisher says. Nothing may be decided by them.
 func (s *Source) Offered(ctx context.Context, gun string) (keys []OfferedKey, err error) {
-	defer s.recover(gun, &err)
+	defer trustcache.CatchPanic(gun, &err) // a library over hostile bytes
 	u := &update{ctx: ctx, source: s, gun: gun}
 	var offered *root
 	err = u.file("root.json", s.opts.Limits.Root, false, func(raw []byte) error {

@@ -30,12 +30,10 @@ type delegation struct {
 	name  string
 	keys  *roleKeys
 	err   error    // why keys is nil
-	paths []string // prefixes of the target names it may sign, parents' applied
+	paths prefixes // of the target names it may sign, parents' applied
 }
 
-func (d *delegation) allows(tag string) bool {
-	return slices.ContainsFunc(d.paths, func(prefix string) bool { return strings.HasPrefix(tag, prefix) })
-}
+func (d *delegation) allows(tag string) bool { return d.paths.cover(tag) }
 
 // targetsRole is a verified targets or delegation file.
 type targetsRole struct {
@@ -59,7 +57,7 @@ type entry struct {
 // leaves in m the roles that were verified. Any failure of a role that decides
 // fails the update; one that only names signers is noted and left out.
 func (u *update) readRoles(m *memo) (notes []trustcache.Evidence, err error) {
-	queue := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: []string{""}}}
+	queue := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
 	for len(queue) > 0 {
 		d := queue[0]
 		queue = queue[1:]
@@ -134,7 +132,7 @@ func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 			return err
 		}
 		role.signers = signers
-		if err := role.parse(payload); err != nil {
+		if err := role.parse(payload, u.source.opts.Limits.Roles); err != nil {
 			return err
 		}
 		return u.floors.accept(d.name, d.keys, role.Version, payload)
@@ -142,9 +140,9 @@ func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 	return role, u.bad(d.name, err)
 }
 
-// parse reads a verified payload. Target names that are no tags are left out:
-// nobody can ask for them.
-func (r *targetsRole) parse(payload []byte) (err error) {
+// parse reads a verified payload of at most that many delegations. Target
+// names that are no tags are left out: nobody can ask for them.
+func (r *targetsRole) parse(payload []byte, delegations int) (err error) {
 	if r.common, err = parseCommon(payload, "Targets"); err != nil {
 		return err
 	}
@@ -166,13 +164,19 @@ func (r *targetsRole) parse(payload []byte) (err error) {
 		if !isTag(tag) {
 			continue
 		}
-		e := entry{tag: tag, length: t.Length, noDigest: len(t.Hashes["sha256"]) != sha256.Size}
-		copy(e.digest[:], t.Hashes["sha256"])
+		e := entry{tag: tag, length: t.Length, noDigest: true}
+		if sum := t.Hashes["sha256"]; len(sum) == sha256.Size {
+			e.digest, e.noDigest = trustcache.Digest(sum), false
+		}
 		r.entries = append(r.entries, e)
 	}
 	slices.SortFunc(r.entries, func(a, b entry) int { return strings.Compare(a.tag, b.tag) })
+	if n := len(body.Delegations.Roles); n > delegations {
+		return fmt.Errorf("%d delegations where %d are the most", n, delegations)
+	}
+	keys := newKeyring(body.Delegations.Keys)
 	for _, child := range body.Delegations.Roles {
-		if err := r.appoint(child, body.Delegations.Keys); err != nil {
+		if err := r.appoint(child, keys); err != nil {
 			return err
 		}
 	}
@@ -180,11 +184,11 @@ func (r *targetsRole) parse(payload []byte) (err error) {
 }
 
 // appoint adds a child with its paths cut to this role's own.
-func (r *targetsRole) appoint(child *data.Role, keys data.Keys) error {
+func (r *targetsRole) appoint(child *data.Role, keys *keyring) error {
 	if child == nil || !data.IsDelegation(child.Name) || path.Dir(child.Name.String()) != r.name {
 		return errors.New("it delegates to a role that is not its child")
 	}
-	d := delegation{name: child.Name.String(), paths: data.RestrictDelegationPathPrefixes(r.paths, child.Paths)}
+	d := delegation{name: child.Name.String(), paths: r.paths.restrict(child.Paths)}
 	if slices.ContainsFunc(r.children, func(c delegation) bool { return c.name == d.name }) {
 		return fmt.Errorf("it delegates to %s twice", d.name)
 	}

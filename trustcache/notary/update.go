@@ -54,7 +54,7 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	}
 	var err error
 	if u.state, err = s.opts.Store.Load(gun); err != nil {
-		return nil, u.unreachable(fmt.Errorf("trust state cannot be read: %w", err))
+		return nil, u.unreachable("trust state cannot be read: %v", err)
 	}
 	var known map[string]Floor
 	if u.state != nil {
@@ -109,7 +109,7 @@ func (u *update) finish(ts *timestampFile, m *memo, notes []trustcache.Evidence)
 		return nil, err
 	}
 	if err := u.source.opts.Store.Save(u.gun, &State{Root: u.root.raw, Floors: u.floors.next}); err != nil {
-		return nil, u.unreachable(fmt.Errorf("trust state cannot be written: %w", err))
+		return nil, u.unreachable("trust state cannot be written: %v", err)
 	}
 	if u.unchanged(ts) {
 		return u.prev.Renew(c), nil
@@ -153,7 +153,7 @@ func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []
 		return use(raw)
 	})
 	if errors.Is(err, errNotFound) {
-		return u.unreachable(fmt.Errorf("it does not have the %s that it names", role))
+		return u.unreachable("it does not have the %s that it names", role)
 	}
 	return err
 }
@@ -167,22 +167,25 @@ type timestampFile struct {
 
 // readTimestamp fetches and verifies the timestamp. A bad signature may mean
 // a rotation, so the root chain is tried once; a version below the floor may
-// come from a cache on the way, so it is asked for once more past caches.
+// come from a cache on the way, so it is asked for once more past caches. One
+// may hide the other, so each is done at most once, in whatever order.
 func (u *update) readTimestamp() (*timestampFile, error) {
-	ts, err := u.tryTimestamp(false)
-	if errors.Is(err, errSignature) && !u.rootAdvanced {
-		if err := u.advanceRoot(); err != nil {
-			return nil, err
+	noCache := false
+	for {
+		ts, err := u.tryTimestamp(noCache)
+		switch {
+		case errors.Is(err, errSignature) && !u.rootAdvanced:
+			if err := u.advanceRoot(); err != nil {
+				return nil, err
+			}
+		case errors.Is(err, errBelowFloor) && !noCache:
+			noCache = true
+		case errors.Is(err, errNotFound):
+			return nil, u.absent("root.json", u.source.opts.Limits.Root)
+		default:
+			return ts, err
 		}
-		ts, err = u.tryTimestamp(false)
 	}
-	if errors.Is(err, errBelowFloor) {
-		ts, err = u.tryTimestamp(true)
-	}
-	if errors.Is(err, errNotFound) {
-		return nil, u.absent("root.json", u.source.opts.Limits.Root)
-	}
-	return ts, err
 }
 
 func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {

@@ -42,15 +42,15 @@ type roleKeys struct {
 // newRoleKeys reduces the keys of a role. Keys that cannot be used do not
 // count towards the threshold; they are no error, since Notary's clients skip
 // them too. usable may turn down keys; nil means none.
-func newRoleKeys(ids []string, all data.Keys, threshold int, usable func(*key) error) (*roleKeys, error) {
+func newRoleKeys(ids []string, all *keyring, threshold int, usable func(*key) error) (*roleKeys, error) {
 	if threshold < 1 {
 		return nil, fmt.Errorf("threshold %d", threshold)
 	}
 	r := &roleKeys{keys: map[string]*key{}, threshold: threshold}
 	var canonical []string
 	var why error
-	for _, id := range ids {
-		k, err := newKey(id, all[id])
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		k, err := all.key(id)
 		if err == nil && usable != nil {
 			err = usable(k)
 		}
@@ -67,6 +67,31 @@ func newRoleKeys(ids []string, all data.Keys, threshold int, usable func(*key) e
 	slices.Sort(canonical)
 	r.set = sha256.Sum256([]byte(strings.Join(slices.Compact(canonical), " ")))
 	return r, nil
+}
+
+// keyring reads each key of a file once, however many roles name it: a large
+// certificate named thousands of times would take hours.
+type keyring struct {
+	listed data.Keys
+	read   map[string]readKey
+}
+
+type readKey struct {
+	key *key
+	err error
+}
+
+func newKeyring(listed data.Keys) *keyring {
+	return &keyring{listed: listed, read: map[string]readKey{}}
+}
+
+func (r *keyring) key(id string) (*key, error) {
+	got, ok := r.read[id]
+	if !ok {
+		got.key, got.err = newKey(id, r.listed[id])
+		r.read[id] = got
+	}
+	return got.key, got.err
 }
 
 func newKey(id string, pub data.PublicKey) (*key, error) {
@@ -126,7 +151,14 @@ func leafCertificate(bundle []byte) (*x509.Certificate, error) {
 	return leaf, utils.ValidateCertificate(leaf, false)
 }
 
+// maxRSABits bounds the time that one signature check can take: with a key of
+// a million bits, which fits into a root file, it is many minutes.
+const maxRSABits = 16384
+
 func bareKey(pub any) (data.PublicKey, error) {
+	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
+		return nil, fmt.Errorf("RSA key of %d bits where %d are the most", k.N.BitLen(), maxRSABits)
+	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,198 @@
+package notary_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/theupdateframework/notary/tuf/data"
+	"github.com/theupdateframework/notary/tuf/utils"
+)
+
+// signedBy puts that file of "latest" → digest 1 into the world whose role has
+// these keys and threshold and is signed by these hands.
+func signedBy(t *testing.T, role string, threshold int, keys, hands []*signer) (*world, error) {
+	t.Helper()
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	w.parties[role] = &party{keys: keys, threshold: threshold, hands: hands}
+	w.publishRoot(w.parties["root"].keys...)
+	w.publish()
+	snap, err := w.fetch(w.source(), nil)
+	if err == nil {
+		wantDigest(t, snap, "latest", 1)
+	}
+	return w, err
+}
+
+// TestSignersCountOncePerKey: N signers are N different keys, whatever the
+// IDs, certificates and signatures are that they come in.
+func TestSignersCountOncePerKey(t *testing.T) {
+	year := func(s *signer) *signer {
+		return s.certified(t, testGUN, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+	}
+	a, b, stranger := newSigner(t), newSigner(t), newSigner(t)
+	twin1, twin2 := year(a), year(a)
+	for _, role := range []string{"targets", releases, "snapshot", "timestamp"} {
+		for _, c := range []struct {
+			name        string
+			threshold   int
+			keys, hands []*signer
+			good        bool
+		}{
+			{"two of two keys", 2, []*signer{a, b}, []*signer{a, b}, true},
+			{"two of two keys, in another order, among strangers", 2, []*signer{a, b}, []*signer{stranger, b, stranger, a}, true},
+			{"a key and a certificate of another", 2, []*signer{a, year(b)}, nil, true},
+			{"one of two keys", 2, []*signer{a, b}, []*signer{a}, false},
+			{"one of two keys, twice", 2, []*signer{a, b}, []*signer{a, a}, false},
+			{"one key in two certificates", 2, []*signer{twin1, twin2}, nil, false},
+			{"one key bare and in a certificate", 2, []*signer{a, twin1}, nil, false},
+			{"one key and a stranger", 2, []*signer{a, b}, []*signer{a, stranger}, false},
+			{"a threshold above the number of keys", 3, []*signer{a, b}, nil, false},
+			{"one of two keys where one is enough", 1, []*signer{a, b}, []*signer{b}, true},
+			{"an unusable key beside a good one", 1, []*signer{a.listed("dsa", []byte("?")), b}, []*signer{b}, true},
+			{"an unusable key does not count", 2, []*signer{a.listed("dsa", []byte("?")), b}, nil, false},
+			{"ed25519", 1, []*signer{newEd25519(t)}, nil, true},
+			{"no keys", 1, []*signer{}, []*signer{a}, false},
+		} {
+			t.Run(role+": "+c.name, func(t *testing.T) {
+				_, err := signedBy(t, role, c.threshold, c.keys, c.hands)
+				if c.good {
+					must(t, err)
+					return
+				}
+				wantClass(t, err, trustcache.ErrMalicious)
+			})
+		}
+	}
+}
+
+func TestRootSignersCountOncePerKey(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	a, b := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
+	twin := a.certified(t, testGUN, now.AddDate(-1, 0, 0), now.AddDate(9, 0, 0))
+	for _, c := range []struct {
+		name string
+		keys []*signer
+		pins []string
+		good bool
+	}{
+		{"two keys, both pinned", []*signer{a, b}, []string{a.canonical(), b.canonical()}, true},
+		{"two keys, one pinned", []*signer{a, b}, []string{a.canonical()}, false},
+		{"one key in two certificates", []*signer{a, twin}, []string{a.canonical()}, false},
+		{"one key in two certificates, pinned twice", []*signer{a, twin}, []string{a.canonical(), a.canonical()}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.parties["root"] = &party{keys: c.keys, threshold: 2}
+			w.publishRoot()
+			w.publish()
+			_, err := w.fetch(w.source(pinned(c.pins...)), nil)
+			if c.good {
+				must(t, err)
+				return
+			}
+			wantClass(t, err, trustcache.ErrMalicious)
+		})
+	}
+}
+
+func TestRSAKeysSign(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	key, err := utils.RSAToPrivateKey(private)
+	must(t, err)
+	s := &signer{private: key, public: data.PublicKeyFromPrivate(key)}
+	_, err = signedBy(t, releases, 1, []*signer{s}, nil)
+	must(t, err)
+	cert := s.certified(t, testGUN, time.Now().AddDate(-1, 0, 0), time.Now().AddDate(10, 0, 0))
+	_, err = signedBy(t, releases, 1, []*signer{cert}, nil)
+	must(t, err)
+}
+
+// TestACertificateBundleHasOneReading: the TUF library takes the key ID from
+// the first block that parses as a certificate and the signature check from
+// the first block of any type.
+func TestACertificateBundleHasOneReading(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	block := func(kind string, s *signer, headers map[string]string) []byte {
+		b, _ := pem.Decode(s.public.Public())
+		return pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: b.Bytes})
+	}
+	publisher, attacker := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
+	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no certificate")})
+	for name, bundle := range map[string][]byte{
+		"the attacker's in a block of another type":  slices.Concat(block("TRUSTED CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
+		"the attacker's in a block with a header":    slices.Concat(block("CERTIFICATE", attacker, map[string]string{"A": "b"}), block("CERTIFICATE", publisher, nil)),
+		"the publisher's in a block of another type": slices.Concat(block("X509 CRL", publisher, nil), block("CERTIFICATE", attacker, nil)),
+		"the attacker's first":                       slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
+		"the publisher's first":                      slices.Concat(block("CERTIFICATE", publisher, nil), block("CERTIFICATE", attacker, nil)),
+		"what does not parse first":                  slices.Concat(junk, block("CERTIFICATE", publisher, nil)),
+		"text before the publisher's":                slices.Concat([]byte("hello\n"), block("X", attacker, nil), block("CERTIFICATE", publisher, nil)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			// The bundle is the root key; the attacker signs.
+			w.parties["root"] = &party{keys: []*signer{attacker.listed(data.ECDSAx509Key, bundle)}, threshold: 1}
+			w.publishRoot(w.parties["root"].keys...)
+			w.sign("targets", "latest", 66)
+			w.publish()
+			_, err := w.fetch(w.source(pinned(publisher.canonical())), nil)
+			wantClass(t, err, trustcache.ErrMalicious)
+
+			// And as the key of a delegation, whose signer would be named.
+			w = newWorld(t)
+			w.delegate("targets/alice")
+			w.parties["targets/alice"].keys = []*signer{attacker.listed(data.ECDSAx509Key, bundle)}
+			w.sign("targets", "latest", 1)
+			w.sign("targets/alice", "latest", 1)
+			w.publish()
+			snap := w.verified(w.source(), nil)
+			for _, e := range snap.Evidence() {
+				if slices.Contains(e.KeyIDs, publisher.canonical()) {
+					t.Errorf("%s counts as signed by the publisher", e.Role)
+				}
+			}
+		})
+	}
+}
+
+func TestAKeyIsNotWhatItsListSays(t *testing.T) {
+	a, b := newSigner(t), newSigner(t)
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	// The keys of a and b change places under their IDs.
+	w.parties[releases].keys, w.parties[releases].hands = []*signer{a}, []*signer{b}
+	w.edit["targets"] = func(p []byte) []byte {
+		was := data.NewPublicKey(data.ECDSAKey, a.public.Public())
+		becomes := data.NewPublicKey(data.ECDSAKey, b.public.Public())
+		return bytes.Replace(p, jsonOf(t, was.Public()), jsonOf(t, becomes.Public()), 1)
+	}
+	w.spoil[releases] = func(file []byte) []byte {
+		return bytes.Replace(file, []byte(b.public.ID()), []byte(a.public.ID()), 1)
+	}
+	w.publish()
+	_, err := w.fetch(w.source(), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+}
+
+// TestOneKeyHasOneIDHoweverItWasEncoded: a public key with its point in the
+// compressed or hybrid form would be a second key to those who count encodings.
+func TestOneKeyHasOneIDHoweverItWasEncoded(t *testing.T) {
+	a := newSigner(t)
+	parsed, err := x509.ParsePKIXPublicKey(a.public.Public())
+	must(t, err)
+	der, err := x509.MarshalPKIXPublicKey(parsed)
+	must(t, err)
+	trailing := a.listed(data.ECDSAKey, append(bytes.Clone(der), 0))
+	_, err = signedBy(t, releases, 2, []*signer{a, trailing}, nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+}

@@ -1,0 +1,177 @@
+package notary_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+)
+
+func (w *world) wantAsked(names ...string) {
+	w.tb.Helper()
+	if got := w.asked(); !slices.Equal(got, names) {
+		w.tb.Errorf("asked for %v, expected %v", got, names)
+	}
+}
+
+func TestAnUpdateAsksForNoMoreThanItNeeds(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.delegate("targets/alice")
+	w.delegate(releases + "/ci")
+	w.sign(releases, "latest", 1)
+	w.publish()
+	s := w.source()
+
+	snap := w.verified(s, nil)
+	w.wantAsked("root.json", "timestamp.json", "snapshot", "targets", releases, "targets/alice", releases+"/ci")
+
+	first := snap
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json") // nothing was published
+	if &firstPage(first)[0] != &firstPage(snap)[0] {
+		t.Error("an unchanged update copied the tags")
+	}
+
+	w.publishTimestamp()
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json") // a new timestamp for the same snapshot
+
+	w.sign(releases, "latest", 2)
+	w.publishRoles(releases)
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json", "snapshot", releases)
+	wantDigest(t, snap, "latest", 2)
+
+	w.publishSnapshot()
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json", "snapshot") // a new snapshot of the same roles
+
+	w.sign("targets", "v1", 3)
+	w.publishRoles("targets")
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json", "snapshot", "targets")
+	wantDigest(t, snap, "v1", 3)
+	wantDigest(t, snap, "latest", 2)
+
+	// Without the snapshot of last time everything is fetched, but the root
+	// that was verified is remembered.
+	w.verified(s, nil)
+	w.wantAsked("timestamp.json", "snapshot", "targets", releases, "targets/alice", releases+"/ci")
+}
+
+func firstPage(s *trustcache.Snapshot) []string {
+	tags, _ := s.Page("", 1)
+	return tags
+}
+
+func TestADelegationWithOtherKeysIsFetchedAnew(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	w.publish()
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.asked()
+
+	// targets now names another key, and the file in releases is still the one
+	// that the old key signed.
+	w.parties[releases].keys = []*signer{newSigner(t)}
+	w.publishRoles("targets")
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	w.wantAsked("timestamp.json", "snapshot", "targets", releases)
+
+	w.publishRoles(releases)
+	wantDigest(t, w.verified(s, snap), "latest", 1)
+}
+
+func TestADelegationWithOtherPathsIsJudgedAnew(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	w.sign("targets", "latest", 2)
+	w.publish()
+	s := w.source()
+	snap := w.verified(s, nil)
+	wantDigest(t, snap, "latest", 1)
+	w.paths[releases] = []string{"v"}
+	w.publishRoles("targets")
+	wantDigest(t, w.verified(s, snap), "latest", 2)
+}
+
+func TestTheRootChainIsPolledNowAndThen(t *testing.T) {
+	w := newWorld(t)
+	w.sign("targets", "latest", 1)
+	w.publish()
+	s := w.source(func(o *notary.Options) { o.RootPoll = time.Hour })
+	snap := w.verified(s, nil)
+	w.asked()
+	w.pass(time.Hour - time.Second)
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json")
+	w.pass(time.Second)
+	snap = w.verified(s, snap)
+	w.wantAsked("2.root.json", "timestamp.json")
+	snap = w.verified(s, snap)
+	w.wantAsked("timestamp.json") // and the hour begins anew
+	w.pass(time.Hour)
+	w.verified(s, snap)
+	w.wantAsked("2.root.json", "timestamp.json")
+}
+
+func TestAnAnswerBelowAFloorIsAskedForPastCaches(t *testing.T) {
+	w, old := lyingWorld(t)
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.asked()
+	w.sign(releases, "latest", 2)
+	w.publish()
+	w.serve["cached timestamp.json"] = old["timestamp"]
+	wantDigest(t, w.verified(s, snap), "latest", 2)
+	if got := w.asked(); !slices.Equal(got[:2], []string{"timestamp.json", "timestamp.json"}) || w.noCache["timestamp.json"] != 1 {
+		t.Errorf("asked for %v, %d times past caches", got, w.noCache["timestamp.json"])
+	}
+}
+
+// TestACacheThatMissedARotationIsPassedBy: the cached timestamp is below the
+// floor, and the true one is signed by a key that is not known yet.
+func TestACacheThatMissedARotationIsPassedBy(t *testing.T) {
+	w, old := lyingWorld(t)
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.sign(releases, "latest", 2)
+	w.rotate("timestamp", newSigner(t))
+	w.serve["cached timestamp.json"] = old["timestamp"]
+	wantDigest(t, w.verified(s, snap), "latest", 2)
+}
+
+func TestNothingIsAskedOfAServerThatNothingPinsToTheRepository(t *testing.T) {
+	w := newWorld(t)
+	w.publish()
+	s := w.source(func(o *notary.Options) { o.RootKeys = nil })
+	_, err := w.fetch(s, nil)
+	wantClass(t, err, trustcache.ErrUnpinned)
+	w.wantAsked()
+}
+
+func TestRequestsCarryNothingButWhatTheyMust(t *testing.T) {
+	w := newWorld(t)
+	w.publish()
+	s := w.source(func(o *notary.Options) {
+		o.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			if len(req.Header) != 1 || req.Header.Get("Accept") != "application/json" || req.URL.RawQuery != "" || req.URL.User != nil {
+				t.Errorf("%s %s with %v", req.Method, req.URL, req.Header)
+			}
+			return w.RoundTrip(req)
+		})
+	})
+	w.verified(s, nil)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

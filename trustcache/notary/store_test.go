@@ -1,0 +1,157 @@
+package notary_test
+
+import (
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+)
+
+// store is a MemoryStore that fails when it is told to and counts what it saves.
+type store struct {
+	*notary.MemoryStore
+	load, save error
+	saved      []*notary.State
+}
+
+func newStore() *store { return &store{MemoryStore: notary.NewMemoryStore()} }
+
+func (s *store) Load(gun string) (*notary.State, error) {
+	if s.load != nil {
+		return nil, s.load
+	}
+	return s.MemoryStore.Load(gun)
+}
+
+func (s *store) Save(gun string, state *notary.State) error {
+	if s.save != nil {
+		return s.save
+	}
+	s.saved = append(s.saved, state)
+	return s.MemoryStore.Save(gun, state)
+}
+
+func keptIn(s notary.Store) func(*notary.Options) {
+	return func(o *notary.Options) { o.Store = s }
+}
+
+func TestWhatIsServedNeverRunsAheadOfWhatIsStored(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept := newStore()
+	cache := w.cache(w.source(keptIn(kept)))
+	kept.save = errors.New("disk full: /var/lib/sealgate/trust")
+	_, err := cache.Tag(t.Context(), w.gun, "latest")
+	wantClass(t, err, trustcache.ErrUnreachable)
+	kept.save = nil
+	w.pass(2 * time.Second)
+	view, err := cache.Tag(t.Context(), w.gun, "latest")
+	must(t, err)
+	wantDigest(t, view.Snapshot, "latest", 1)
+
+	kept.save = errors.New("disk full")
+	w.sign(releases, "latest", 2)
+	w.publish()
+	w.pass(61 * time.Second)
+	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	must(t, err)
+	wantDigest(t, view.Snapshot, "latest", 1)
+	wantClass(t, view.Stale, trustcache.ErrUnreachable)
+	kept.save, kept.load = nil, errors.New("i/o error")
+	w.pass(2 * time.Second)
+	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	must(t, err)
+	wantDigest(t, view.Snapshot, "latest", 1)
+	wantClass(t, view.Stale, trustcache.ErrUnreachable)
+	kept.load = nil
+	w.pass(2 * time.Second)
+	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	must(t, err)
+	wantDigest(t, view.Snapshot, "latest", 2)
+}
+
+// TestAnUpdateThatFailsStoresNothing, for every way in which a role can be
+// broken, and neither does one that finds no trust data.
+func TestAnUpdateThatFailsStoresNothing(t *testing.T) {
+	for what, spoil := range broken {
+		w, _ := lyingWorld(t)
+		kept := newStore()
+		s := w.source(keptIn(kept))
+		spoil(w, releases)
+		w.publish()
+		if _, err := w.fetch(s, nil); err == nil {
+			t.Fatalf("%s: believed", what)
+		}
+		w.answer = func(string) *reply { return status(404, metadataNotFound) }
+		_, err := w.fetch(s, nil)
+		wantClass(t, err, trustcache.ErrNoTrustData)
+		if len(kept.saved) != 0 {
+			t.Errorf("%s: stored %d times", what, len(kept.saved))
+		}
+	}
+}
+
+// TestFloorsOutliveTheSource: another source over the same store, as after a
+// restart, refuses what is older, starts from the stored root and is given no
+// second first use.
+func TestFloorsOutliveTheSource(t *testing.T) {
+	w, old := lyingWorld(t)
+	kept := newStore()
+	w.verified(w.source(keptIn(kept), firstUse), nil)
+	state := kept.saved[0]
+	for _, role := range []string{"root", "timestamp", "snapshot", "targets", releases, "targets/alice"} {
+		if floor := state.Floors[role]; floor.Version != w.version[role] {
+			t.Errorf("floor of %s is %d, expected %d", role, floor.Version, w.version[role])
+		}
+	}
+	before := maps.Clone(state.Floors)
+	w.serve["timestamp.json"] = old["timestamp"]
+	_, err := w.fetch(w.source(keptIn(kept), firstUse), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+	impostor, _ := lyingWorld(t)
+	maps.Copy(w.serve, impostor.files)
+	_, err = w.fetch(w.source(keptIn(kept), firstUse), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+	w.honest()
+	w.asked()
+	wantDigest(t, w.verified(w.source(keptIn(kept), firstUse), nil), "latest", 1)
+	if asked := w.asked(); asked[0] != "timestamp.json" {
+		t.Errorf("asked for %v", asked)
+	}
+	if !maps.Equal(before, state.Floors) {
+		t.Error("a saved state was modified")
+	}
+}
+
+func TestARepositoryStoresNothingOfAnother(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept := newStore()
+	w.verified(w.source(keptIn(kept)), nil)
+	if state, err := kept.Load("registry.example.com/acme/other"); state != nil || err != nil {
+		t.Errorf("another repository has %v, %v", state, err)
+	}
+}
+
+func TestAPanicOfALibraryIsAnError(t *testing.T) {
+	w, _ := lyingWorld(t)
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.answer = func(string) *reply { panic("boom") }
+	for name, look := range map[string]func() error{
+		"fetch":   func() error { _, err := w.fetch(s, snap); return err },
+		"offered": func() error { _, err := s.Offered(t.Context(), w.gun); return err },
+	} {
+		err := look()
+		var caught *trustcache.PanicError
+		if !errors.As(err, &caught) || !errors.Is(err, trustcache.ErrMalicious) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The bound on memory is released.
+	w.answer = nil
+	for range 100 {
+		w.verified(s, nil)
+	}
+}
