@@ -192,8 +192,8 @@ type Registry struct {
 	// Redirects is what happens to Upstream's redirects of blobs: RedirectsPass
 	// (default); RedirectsFollow is not supported yet.
 	Redirects string
-	// RedirectHosts are the hosts (host or host:port, in lower case), besides
-	// Upstream's own, to which it may redirect the manifest of a tag. Default
+	// RedirectHosts are the hosts (host or host:port, in lower case) to which
+	// Upstream may redirect the manifest of a tag; never back to itself. Default
 	// none.
 	RedirectHosts []string
 	// PassPaths are exact path prefixes outside /v2/ that are forwarded

@@ -37,8 +37,8 @@ type Registry struct {
 	URL *url.URL
 	// Upstream sends requests to the registry. It follows no redirect.
 	Upstream http.RoundTripper
-	// RedirectHosts are the hosts, besides its own, to which the registry may
-	// redirect the manifest of a tag.
+	// RedirectHosts are the hosts to which the registry may redirect the
+	// manifest of a tag; never back to itself.
 	RedirectHosts []string
 	// Passthrough: clients' own credentials go to the registry, and each
 	// client is admitted by it. Otherwise Sealgate reads with its own, which

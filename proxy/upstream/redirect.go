@@ -16,9 +16,10 @@ var ErrRedirect = errors.New("redirect refused")
 const maxRedirects = 3
 
 // Follower is an http.RoundTripper that follows redirects of GET and HEAD to
-// the host of the first request and to the hosts in Hosts, taking along nothing
-// but Accept and User-Agent: credentials go with the first request only. It
-// never goes from https to http.
+// the hosts in Hosts, taking along nothing but Accept and User-Agent:
+// credentials go with the first request only. It never goes from https to
+// http, and never back to the server of the first request: where a registry
+// sends us on its own ground may be what must not be asked for, such as a tag.
 type Follower struct {
 	Transport http.RoundTripper
 	Hosts     []string // host or host:port, lower case
@@ -27,7 +28,7 @@ type Follower struct {
 // RoundTrip implements http.RoundTripper. The error wraps ErrRedirect where a
 // redirect may not be followed.
 func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
-	home := req.URL.Host
+	home := req.URL
 	for followed := 0; ; followed++ {
 		resp, err := f.Transport.RoundTrip(req)
 		if err != nil || !isRedirect(resp.StatusCode) {
@@ -51,6 +52,17 @@ func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// sameServer compares host and port, the default ports said aloud or not.
+func sameServer(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		if u.Port() == "" {
+			return map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		return u.Port()
+	}
+	return strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
 func isRedirect(status int) bool {
 	switch status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -59,7 +71,7 @@ func isRedirect(status int) bool {
 	return false
 }
 
-func (f *Follower) target(from *url.URL, location, home string) (*url.URL, error) {
+func (f *Follower) target(from *url.URL, location string, home *url.URL) (*url.URL, error) {
 	to, err := from.Parse(location)
 	if err != nil || location == "" {
 		return nil, fmt.Errorf("%w: no location that can be parsed", ErrRedirect)
@@ -68,7 +80,10 @@ func (f *Follower) target(from *url.URL, location, home string) (*url.URL, error
 		return nil, fmt.Errorf("%w: to scheme %.20q", ErrRedirect, to.Scheme)
 	}
 	host := strings.ToLower(to.Host)
-	if host != strings.ToLower(home) && !slices.Contains(f.Hosts, host) && !slices.Contains(f.Hosts, strings.ToLower(to.Hostname())) {
+	if sameServer(to, home) {
+		return nil, fmt.Errorf("%w: back to where it came from", ErrRedirect)
+	}
+	if !slices.Contains(f.Hosts, host) && !slices.Contains(f.Hosts, strings.ToLower(to.Hostname())) {
 		return nil, fmt.Errorf("%w: %.100q is not among redirect-hosts", ErrRedirect, host)
 	}
 	to.Fragment = ""

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"slices"
 	"testing"
@@ -184,15 +185,32 @@ func TestAKeyIsNotWhatItsListSays(t *testing.T) {
 	wantClass(t, err, trustcache.ErrMalicious)
 }
 
-// TestOneKeyHasOneIDHoweverItWasEncoded: a public key with its point in the
-// compressed or hybrid form would be a second key to those who count encodings.
-func TestOneKeyHasOneIDHoweverItWasEncoded(t *testing.T) {
+// TestOneKeyIsOneSignerHoweverItIsEncoded: a second encoding of a key is no
+// second key. Where Go refuses to read it, it is no key at all.
+func TestOneKeyIsOneSignerHoweverItIsEncoded(t *testing.T) {
 	a := newSigner(t)
-	parsed, err := x509.ParsePKIXPublicKey(a.public.Public())
+	var plain struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Point     asn1.BitString
+	}
+	_, err := asn1.Unmarshal(a.public.Public(), &plain)
 	must(t, err)
-	der, err := x509.MarshalPKIXPublicKey(parsed)
-	must(t, err)
-	trailing := a.listed(data.ECDSAKey, append(bytes.Clone(der), 0))
-	_, err = signedBy(t, releases, 2, []*signer{a, trailing}, nil)
-	wantClass(t, err, trustcache.ErrMalicious)
+	point := func(first byte, size int) []byte {
+		other := plain
+		other.Point.Bytes = bytes.Clone(plain.Point.Bytes[:size])
+		other.Point.Bytes[0], other.Point.BitLength = first, 8*size
+		return must2(asn1.Marshal(other))
+	}
+	parity := plain.Point.Bytes[64] & 1
+	for name, der := range map[string][]byte{
+		"a compressed point":    point(2|parity, 33),
+		"a hybrid point":        point(6|parity, 65),
+		"a byte after it":       append(bytes.Clone(a.public.Public()), 0),
+		"a length in long form": slices.Concat([]byte{0x30, 0x82, 0, a.public.Public()[1]}, a.public.Public()[2:]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := signedBy(t, releases, 2, []*signer{a, a.listed(data.ECDSAKey, der)}, nil)
+			wantClass(t, err, trustcache.ErrMalicious)
+		})
+	}
 }

@@ -31,11 +31,15 @@ var classes = []error{
 	trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable,
 }
 
-// wantClass checks that err is of one class and of no other.
+// wantClass checks that err is of one class and of no other, and that it was
+// found by looking and not by a panic of a library.
 func wantClass(tb testing.TB, err, want error) {
 	tb.Helper()
 	if !errors.Is(err, want) {
 		tb.Fatalf("error is %v, expected the class %q", err, want)
+	}
+	if caught := (*trustcache.PanicError)(nil); errors.As(err, &caught) {
+		tb.Fatalf("%v\n%s", err, caught.Stack)
 	}
 	for _, other := range classes {
 		if other != want && errors.Is(err, other) {

@@ -91,8 +91,7 @@ func TestBadlyShapedPayloadsAreRefused(t *testing.T) {
 		"a delegation to a grandchild":         `{"keys":{},"roles":[{"name":"targets/releases/x","keyids":[],"threshold":1,"paths":[""]}]}`,
 		"a delegation out of the tree":         `{"keys":{},"roles":[{"name":"targets/../root","keyids":[],"threshold":1,"paths":[""]}]}`,
 		"a delegation with an upper-case name": `{"keys":{},"roles":[{"name":"targets/Releases","keyids":[],"threshold":1,"paths":[""]}]}`,
-		"the same delegation twice": `{"keys":{},"roles":[` + strings.Repeat(
-			`{"name":"targets/releases","keyids":[],"threshold":1,"paths":[""]},`, 2) +
+		"the same delegation twice": `{"keys":{},"roles":[{"name":"targets/bob","keyids":[],"threshold":1,"paths":[""]},` +
 			`{"name":"targets/bob","keyids":[],"threshold":1,"paths":[""]}]}`,
 		"the deciding delegation without keys":         `{"keys":null,"roles":[{"name":"targets/releases","keyids":null,"threshold":1,"paths":[""]}]}`,
 		"the deciding delegation with a missing key":   `{"keys":{"a":null},"roles":[{"name":"targets/releases","keyids":["a"],"threshold":1,"paths":[""]}]}`,

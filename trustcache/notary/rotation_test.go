@@ -242,6 +242,22 @@ func TestASnapshotOfAnotherRootTriggersTheChain(t *testing.T) {
 	w.wantAsked("timestamp.json", "snapshot", "2.root.json", "3.root.json", "snapshot", "targets", releases, "targets/alice")
 }
 
+// TestAnOldSnapshotDoesNotOutliveItsRoot: the server hands out the next root
+// and holds back the snapshot that belongs to it, so that what was signed by a
+// key that is revoked would go on counting.
+func TestAnOldSnapshotDoesNotOutliveItsRoot(t *testing.T) {
+	w, _ := lyingWorld(t)
+	s := w.source(pollsRoot)
+	snap := w.verified(s, nil)
+	w.parties["targets"].keys = []*signer{newSigner(t)}
+	w.publishRoot()
+	w.pass(time.Second)
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	w.publish()
+	wantDigest(t, w.verified(s, snap), "latest", 1)
+}
+
 func TestAnExpiredRootThatWasReplacedIsFollowed(t *testing.T) {
 	w := newWorld(t)
 	w.expires["root"] = w.now().Add(time.Hour)
@@ -254,8 +270,10 @@ func TestAnExpiredRootThatWasReplacedIsFollowed(t *testing.T) {
 		t.Errorf("expires at %s with %s", at, role)
 	}
 	w.pass(time.Hour)
+	w.asked()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrExpired)
+	w.wantAsked("3.root.json") // and nothing that it would verify with the old one
 	w.honest()
 	w.publishRoot()
 	w.sign("targets", "latest", 2)

@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/theupdateframework/notary/tuf/data"
@@ -38,9 +37,8 @@ func (d *delegation) allows(tag string) bool { return d.paths.cover(tag) }
 // targetsRole is a verified targets or delegation file.
 type targetsRole struct {
 	delegation
-	common
+	verified
 	hash     [sha256.Size]byte
-	signers  []string
 	entries  []entry
 	children []delegation
 }
@@ -56,7 +54,7 @@ type entry struct {
 // readRoles walks the delegations breadth first, as Notary's clients do, and
 // leaves in m the roles that were verified. Any failure of a role that decides
 // fails the update; one that only names signers is noted and left out.
-func (u *update) readRoles(m *memo) (notes []trustcache.Evidence, err error) {
+func (u *update) readRoles(m *memo) error {
 	queue := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
 	for len(queue) > 0 {
 		d := queue[0]
@@ -64,9 +62,9 @@ func (u *update) readRoles(m *memo) (notes []trustcache.Evidence, err error) {
 		role, err := u.readRole(m.snapshot, d)
 		switch {
 		case err != nil && decides(d.name):
-			return nil, err
+			return err
 		case err != nil:
-			notes = append(notes, trustcache.Evidence{Role: d.name, Note: err.Error()})
+			m.notes = append(m.notes, trustcache.Evidence{Role: d.name, Note: err.Error()})
 			m.complete = m.complete && !errors.Is(err, trustcache.ErrUnreachable)
 			continue
 		case role == nil:
@@ -75,10 +73,10 @@ func (u *update) readRoles(m *memo) (notes []trustcache.Evidence, err error) {
 		m.roles = append(m.roles, role)
 		queue = append(queue, role.children...)
 		if len(m.roles)+len(queue) > u.source.opts.Limits.Roles {
-			return nil, u.bad(d.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
+			return u.bad(d.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
 		}
 	}
-	return notes, nil
+	return nil
 }
 
 // readRole returns the verified role, from the last update where neither its
@@ -123,15 +121,11 @@ func (u *update) remembered(d delegation, ref fileRef) *targetsRole {
 func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 	role := &targetsRole{delegation: d, hash: ref.hash}
 	err := u.fetchRef(d.name, ref, u.source.opts.Limits.Targets, func(raw []byte) error {
-		env, err := u.source.openEnvelope(raw)
+		payload, head, err := u.open(raw, "Targets", d.keys)
 		if err != nil {
 			return err
 		}
-		payload, signers, err := verify(env, d.keys)
-		if err != nil {
-			return err
-		}
-		role.signers = signers
+		role.verified = head
 		if err := role.parse(payload, u.source.opts.Limits.Roles); err != nil {
 			return err
 		}
@@ -142,10 +136,7 @@ func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 
 // parse reads a verified payload of at most that many delegations. Target
 // names that are no tags are left out: nobody can ask for them.
-func (r *targetsRole) parse(payload []byte, delegations int) (err error) {
-	if r.common, err = parseCommon(payload, "Targets"); err != nil {
-		return err
-	}
+func (r *targetsRole) parse(payload []byte, delegations int) error {
 	var body struct {
 		Targets map[string]struct {
 			Length int64
@@ -210,122 +201,4 @@ func isTag(s string) bool {
 		}
 	}
 	return true
-}
-
-// contents merges the roles into what is signed. Docker's rule: the tag in
-// targets/releases, else in targets; a tag in a child of targets/releases
-// hides the one in targets; a tag only elsewhere is unsigned.
-func (u *update) contents(ts *timestampFile, m *memo, notes []trustcache.Evidence) trustcache.Contents {
-	c := trustcache.Contents{GUN: u.gun, Memo: m, MemoSize: m.size()}
-	c.Expires, c.ExpiresRole = m.expires(ts)
-	c.Evidence = m.evidence(ts, notes)
-	if u.unchanged(ts) {
-		return c // the tags are carried over
-	}
-	b := merger{index: map[string]int{}, hidden: map[string][]string{}}
-	for _, r := range m.roles {
-		if strings.HasPrefix(r.name, releasesName) && decides(r.name) {
-			b.decide(r, r.name == releasesName)
-		}
-	}
-	for _, r := range m.roles {
-		if r.name == targetsName {
-			b.decide(r, true)
-		}
-	}
-	for _, r := range m.roles {
-		b.name(r)
-	}
-	c.Targets = b.targets
-	for tag, roles := range b.hidden {
-		slices.Sort(roles)
-		c.Hidden = append(c.Hidden, trustcache.HiddenTag{Tag: tag, Roles: roles})
-	}
-	return c
-}
-
-// merger decides each tag once, in the order in which roles are shown to it.
-type merger struct {
-	targets []trustcache.Target
-	index   map[string]int // tag → its place in targets, -1 when decided as hidden
-	hidden  map[string][]string
-}
-
-func (b *merger) decide(r *targetsRole, counts bool) {
-	alone := []string{r.name}
-	for _, e := range r.entries {
-		if _, done := b.index[e.tag]; done || !r.allows(e.tag) {
-			continue
-		}
-		if !counts {
-			b.index[e.tag] = -1
-			continue
-		}
-		b.index[e.tag] = len(b.targets)
-		b.targets = append(b.targets, trustcache.Target{Tag: e.tag, Digest: e.digest, NoDigest: e.noDigest, Length: e.length, Role: r.name, Signers: alone})
-	}
-}
-
-// name adds the role as a signer of the tags for which it names the digest
-// that was decided, and to the hidden tags that it names in vain.
-func (b *merger) name(r *targetsRole) {
-	for _, e := range r.entries {
-		if !r.allows(e.tag) {
-			continue
-		}
-		i, decided := b.index[e.tag]
-		if !decided || i < 0 {
-			b.hidden[e.tag] = append(b.hidden[e.tag], r.name)
-			continue
-		}
-		if t := &b.targets[i]; t.Role != r.name && !e.noDigest && t.Digest == e.digest {
-			t.Signers = append(slices.Clip(t.Signers), r.name)
-		}
-	}
-}
-
-// expires returns what expires first of all that decides.
-func (m *memo) expires(ts *timestampFile) (time.Time, string) {
-	first, role := ts.Expires.Add(timestampGrace), "timestamp"
-	sooner := func(t time.Time, name string) {
-		if t.Before(first) {
-			first, role = t, name
-		}
-	}
-	sooner(m.snapshot.Expires, "snapshot")
-	sooner(m.root.expires, "root")
-	for _, r := range m.roles {
-		if decides(r.name) {
-			sooner(r.Expires, r.name)
-		}
-	}
-	return first, role
-}
-
-// evidence lists the roles in the order of the workflow; notes are about
-// roles that could not be verified and do not decide.
-func (m *memo) evidence(ts *timestampFile, notes []trustcache.Evidence) []trustcache.Evidence {
-	list := []trustcache.Evidence{
-		{Role: "root", Version: m.root.version, Expires: m.root.expires, KeyIDs: m.root.signers},
-		{Role: "timestamp", Version: ts.Version, Expires: ts.Expires, KeyIDs: ts.signers},
-		{Role: "snapshot", Version: m.snapshot.Version, Expires: m.snapshot.Expires, KeyIDs: m.snapshot.signers},
-	}
-	for _, r := range m.roles {
-		list = append(list, trustcache.Evidence{Role: r.name, Version: r.Version, Expires: r.Expires, KeyIDs: r.signers})
-	}
-	for _, n := range notes {
-		if n.Note != "" {
-			list = append(list, n)
-		}
-	}
-	return list
-}
-
-// size estimates the memory of what is kept beside the snapshot, in bytes.
-func (m *memo) size() int64 {
-	size := int64(len(m.root.raw)*4 + 4096)
-	for _, r := range m.roles {
-		size += int64(512 + 72*len(r.entries) + 1024*len(r.children))
-	}
-	return size + int64(len(m.snapshot.meta))*512
 }

@@ -16,7 +16,7 @@ import (
 // server signs a new one only when the old one has expired.
 const timestampGrace = time.Minute
 
-// errSignature: verified with the keys known so far, which a rotation that is
+// errSignature: not signed by the keys known so far, which a rotation that is
 // not known yet may have replaced.
 var errSignature = errors.New("signature")
 
@@ -34,15 +34,6 @@ type update struct {
 	floors       *floors
 	root         *root
 	rootAdvanced bool
-}
-
-// memo is what the next update needs of this one.
-type memo struct {
-	root       *root
-	rootPolled time.Time
-	snapshot   *snapshotFile
-	roles      []*targetsRole // as visited
-	complete   bool           // false: a role that only names signers is to be tried again
 }
 
 // begin finds out what is known of the GUN and whether anything may be
@@ -77,19 +68,27 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := &memo{complete: true}
 	if u.unchanged(ts) {
-		next.snapshot, next.roles = u.memo.snapshot, u.memo.roles
-		return u.finish(ts, next, u.prev.Evidence())
+		m := &memo{snapshot: u.memo.snapshot, roles: u.memo.roles, notes: u.memo.notes, complete: true}
+		c, err := u.conclude(ts, m)
+		if err != nil {
+			return nil, err
+		}
+		return u.prev.Renew(c), nil
 	}
-	if next.snapshot, err = u.readSnapshot(ts); err != nil {
+	m := &memo{complete: true}
+	if m.snapshot, err = u.readSnapshot(ts); err != nil {
 		return nil, err
 	}
-	notes, err := u.readRoles(next)
+	if err := u.readRoles(m); err != nil {
+		return nil, err
+	}
+	c, err := u.conclude(ts, m)
 	if err != nil {
 		return nil, err
 	}
-	return u.finish(ts, next, notes)
+	c.Targets, c.Hidden = merge(m.roles)
+	return trustcache.NewSnapshot(c), nil
 }
 
 // unchanged says that the timestamp names the snapshot that was verified
@@ -98,26 +97,25 @@ func (u *update) unchanged(ts *timestampFile) bool {
 	return u.memo != nil && u.memo.complete && u.memo.root == u.root && u.memo.snapshot.hash == ts.snapshot.hash
 }
 
-// finish stores the new floors and builds the snapshot.
-func (u *update) finish(ts *timestampFile, m *memo, notes []trustcache.Evidence) (*trustcache.Snapshot, error) {
+// conclude completes m, stores the new floors, and says all of the snapshot
+// but its tags.
+func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.rootPolled = u.root, u.now
 	if u.memo != nil && !u.rootAdvanced {
 		m.rootPolled = u.memo.rootPolled
 	}
-	c := u.contents(ts, m, notes)
+	c := trustcache.Contents{GUN: u.gun, Evidence: m.evidence(ts), Memo: m, MemoSize: m.size()}
+	c.Expires, c.ExpiresRole = m.expires(ts)
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
-		return nil, err
+		return c, err
 	}
 	if err := u.source.opts.Store.Save(u.gun, &State{Root: u.root.raw, Floors: u.floors.next}); err != nil {
-		return nil, u.unreachable("trust state cannot be written: %v", err)
+		return c, u.unreachable("trust state cannot be written: %v", err)
 	}
-	if u.unchanged(ts) {
-		return u.prev.Renew(c), nil
-	}
-	return trustcache.NewSnapshot(c), nil
+	return c, nil
 }
 
-// unexpired fails when a role that decides is past its expiry.
+// unexpired fails when a role is past its expiry.
 func (u *update) unexpired(role string, expires time.Time) error {
 	if u.now.Before(expires) {
 		return nil
@@ -160,8 +158,7 @@ func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []
 
 // timestampFile is a verified timestamp.
 type timestampFile struct {
-	common
-	signers  []string
+	verified
 	snapshot fileRef
 }
 
@@ -191,15 +188,12 @@ func (u *update) readTimestamp() (*timestampFile, error) {
 func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
 	ts := &timestampFile{}
 	err := u.file("timestamp.json", u.source.opts.Limits.Timestamp, noCache, func(raw []byte) error {
-		payload, err := u.open(raw, "timestamp", "Timestamp", &ts.common, &ts.signers)
+		head, meta, err := u.openBase(raw, "timestamp", "Timestamp")
 		if err != nil {
 			return err
 		}
-		var body struct{ Meta map[string]data.FileMeta }
-		if err := json.Unmarshal(payload, &body); err != nil {
-			return err
-		}
-		ts.snapshot, err = newFileRef(body.Meta["snapshot"])
+		ts.verified = head
+		ts.snapshot, err = newFileRef(meta["snapshot"])
 		return err
 	})
 	if err != nil {
@@ -208,31 +202,49 @@ func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
 	return ts, u.unexpired("timestamp", ts.Expires.Add(timestampGrace))
 }
 
-// open takes a file of a base role apart, verifies it with the trusted root's
-// keys for the role, and checks type and floor.
-func (u *update) open(raw []byte, role, wantType string, c *common, signers *[]string) ([]byte, error) {
+// verified is what every verified file has.
+type verified struct {
+	common
+	signers []string // canonical IDs of the keys that signed
+}
+
+// open takes a file apart and verifies it with the role's keys. It returns the
+// bytes that were signed.
+func (u *update) open(raw []byte, wantType string, keys *roleKeys) ([]byte, verified, error) {
+	var v verified
 	env, err := u.source.openEnvelope(raw)
 	if err != nil {
-		return nil, err
+		return nil, v, err
 	}
-	keys := u.root.role(role)
-	payload, by, err := verify(env, keys)
+	payload, signers, err := verify(env, keys)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSignature, err)
+		return nil, v, fmt.Errorf("%w: %w", errSignature, err)
 	}
-	if *c, err = parseCommon(payload, wantType); err != nil {
-		return nil, err
+	v.signers = signers
+	v.common, err = parseCommon(payload, wantType)
+	return payload, v, err
+}
+
+// openBase is open for a role whose keys the root names; it checks the floor.
+// meta is what the file says of others.
+func (u *update) openBase(raw []byte, role, wantType string) (v verified, meta map[string]data.FileMeta, err error) {
+	keys := u.root.role(role)
+	payload, v, err := u.open(raw, wantType, keys)
+	if err != nil {
+		return v, nil, err
 	}
-	*signers = by
-	return payload, u.floors.accept(role, keys, c.Version, payload)
+	var body struct{ Meta map[string]data.FileMeta }
+	if err := json.Unmarshal(payload, &body); err != nil {
+		return v, nil, err
+	}
+	return v, body.Meta, u.floors.accept(role, keys, v.Version, payload)
 }
 
 // snapshotFile is a verified snapshot: which files make up the repository.
 type snapshotFile struct {
-	common
-	hash    [sha256.Size]byte
-	signers []string
-	meta    map[string]data.FileMeta
+	verified
+	hash [sha256.Size]byte
+	meta map[string]data.FileMeta
 }
 
 // readSnapshot fetches and verifies the snapshot that the timestamp names. A
@@ -258,18 +270,14 @@ func (u *update) readSnapshot(ts *timestampFile) (*snapshotFile, error) {
 func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
 	snap := &snapshotFile{hash: ref.hash}
 	err := u.fetchRef("snapshot", ref, u.source.opts.Limits.Snapshot, func(raw []byte) error {
-		payload, err := u.open(raw, "snapshot", "Snapshot", &snap.common, &snap.signers)
+		head, meta, err := u.openBase(raw, "snapshot", "Snapshot")
 		if err != nil {
 			return err
 		}
-		var body struct{ Meta map[string]data.FileMeta }
-		if err := json.Unmarshal(payload, &body); err != nil {
-			return err
+		if most := u.source.opts.Limits.Roles + 2; len(meta) > most { // root and targets are no delegations
+			return fmt.Errorf("%d roles where %d are the most", len(meta), most)
 		}
-		if len(body.Meta) > u.source.opts.Limits.Roles+2 {
-			return fmt.Errorf("%d roles where %d are the most", len(body.Meta), u.source.opts.Limits.Roles)
-		}
-		snap.meta = body.Meta
+		snap.verified, snap.meta = head, meta
 		return nil
 	})
 	if err != nil {
