@@ -186,7 +186,7 @@ func TestRefusalsBeforeATag(t *testing.T) {
 		{"a push", "PUT", "/v2/acme/app/manifests/1.0", []string{"Content-Length: 0"}, 405, "UNSUPPORTED", readOnly, allow},
 		{"the catalog", "GET", "/v2/_catalog", nil, 404, "UNSUPPORTED", canonical, nil},
 		{"an unknown path", "GET", "/index.html", nil, 404, "UNSUPPORTED", canonical, nil},
-		{"a malformed digest", "GET", "/v2/acme/app/blobs/sha256:XYZ", nil, 400, "DIGEST_INVALID", `"sha256:XYZ" is not a digest: sha256: and 64 lower-case hexadecimal digits are expected`, nil},
+		{"a malformed digest", "GET", "/v2/acme/app/blobs/sha256:XYZ", nil, 400, "DIGEST_INVALID", `"sha256:XYZ" is not a digest: sha256: and 64 (or sha512: and 128) lower-case hexadecimal digits are expected`, nil},
 		{"a malformed n", "GET", "/v2/acme/app/tags/list?n=-1", nil, 400, "PAGINATION_NUMBER_INVALID", `n="-1" in the query: one number n and one tag last are expected`, nil},
 		{"a malformed last", "GET", "/v2/acme/app/tags/list?last=..", nil, 400, "TAG_INVALID", `last=".." in the query: one number n and one tag last are expected`, nil},
 	}

@@ -39,7 +39,7 @@ func distributionRouter() *mux.Router {
 		v2.RouteNameBlobUpload, v2.RouteNameBlobUploadChunk, v2.RouteNameCatalog,
 	} {
 		router.GetRoute(name).HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header()["reading"] = []string{name, mux.Vars(r)["name"], mux.Vars(r)["reference"]}
+			w.Header()["Reading"] = []string{name, mux.Vars(r)["name"], mux.Vars(r)["reference"]}
 		})
 	}
 	return router
@@ -55,7 +55,7 @@ func readings(router http.Handler, target string) (all []reading) {
 		}
 		answer := httptest.NewRecorder()
 		router.ServeHTTP(answer, &http.Request{Method: http.MethodGet, URL: u, RequestURI: target, Host: "registry", Header: http.Header{}})
-		if got := answer.Header()["reading"]; got != nil {
+		if got := answer.Header()["Reading"]; got != nil {
 			return append(all, reading{got[0], got[1], got[2]})
 		}
 		if target = answer.Header().Get("Location"); target == "" {

@@ -110,15 +110,6 @@ func (s *spy) list() []arrival {
 	return slices.Clone(s.arrivals)
 }
 
-// lines are the arrivals as "METHOD target".
-func (s *spy) lines() []string {
-	var lines []string
-	for _, a := range s.list() {
-		lines = append(lines, a.Method+" "+a.Target)
-	}
-	return lines
-}
-
 // image is a manifest in the registry.
 type image struct {
 	digest string
@@ -453,7 +444,7 @@ func (a answer) String() string {
 	return fmt.Sprintf("%d with %d bytes %.200q", a.status, len(a.body), a.body)
 }
 
-// same lists the header names in which two answers differ, without the two
+// differs lists what tells two answers apart, without the two
 // that are of the moment.
 func (a answer) differs(b answer) (what []string) {
 	if a.status != b.status {

@@ -180,8 +180,9 @@ func FuzzLink(f *testing.F) {
 		if got == "" {
 			return
 		}
-		target, ok := strings.CutSuffix(got, `>; rel="next"`)
-		if target, ok = strings.CutPrefix(target, "<"); !ok {
+		rest, begins := strings.CutPrefix(got, "<")
+		target, ends := strings.CutSuffix(rest, `>; rel="next"`)
+		if !begins || !ends {
 			t.Fatalf("Link(%q) = %q, which is no next page", link, got)
 		}
 		if strings.ContainsAny(target, "\r\n\"<> \x00") {

@@ -126,6 +126,10 @@ func TestRedirectsThatAreRefused(t *testing.T) {
 		{"an empty location", "https://registry.example.com/", []string{"307 "}},
 		{"no address", "https://registry.example.com/", []string{"307 https://TAG IS NOT SIGNED/"}},
 		{"an opaque address", "https://registry.example.com/", []string{"307 https:cdn.example.com"}},
+		{"back to the registry", "https://cdn.example.com/", []string{"307 https://cdn.example.com/a"}},
+		{"back to the registry, its port said aloud", "https://cdn.example.com/", []string{"307 https://CDN.example.com:443/a"}},
+		{"back to the registry by way of another", "https://other.example.com:8443/", []string{loop, "307 https://other.example.com:8443/a"}},
+		{"to a path on the registry", "https://cdn.example.com/", []string{"307 /a"}},
 		{"four in a row", "https://registry.example.com/", []string{loop, loop, loop, loop}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
