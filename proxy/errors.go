@@ -71,9 +71,6 @@ var (
 		Message: "internal error: see the log of sealgate"}
 )
 
-var errQuery = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "query-invalid",
-	Message: fmt.Sprintf("the query of a referrers request is malformed or longer than %d bytes", maxQuery)}
-
 func errDigestInvalid(digest string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: codeDigestInvalid, Reason: "digest-invalid",
 		Message: fmt.Sprintf("%.200q is not a digest: sha256: and 64 (or sha512: and 128) lower-case hexadecimal digits are expected", digest)}

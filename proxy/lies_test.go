@@ -185,10 +185,15 @@ func TestADigestHeaderThatLiesIsNotPassedOn(t *testing.T) {
 	reg := w.front(t)
 	reg.Trust = trust
 	g := gateFor(t, reg)
-	w.upstream.lie(send(dockerV2, good.body, "Docker-Content-Digest", sha256, "Etag", `"`+sha256+`"`, "Set-Cookie", "a=b", "Content-Length", fmt.Sprint(len(good.body))))
+	length := fmt.Sprint(len(good.body))
+	w.upstream.lie(send(dockerV2, good.body, "Docker-Content-Digest", sha256, "Content-Length", length))
+	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 502 || a.code() != "UNKNOWN" {
+		t.Errorf("a digest header that lies: got %v", a)
+	}
+	w.upstream.lie(send(dockerV2, good.body, "Etag", `"`+sha256+`"`, "Set-Cookie", "a=b", "Content-Length", length))
 	a := g.get("/v2/acme/app/manifests/1.0")
 	if a.status != 200 || a.header.Get("Docker-Content-Digest") != good.digest || a.header.Get("Etag") != `"`+good.digest+`"` || a.header["Set-Cookie"] != nil {
-		t.Errorf("got %v %v", a, a.header)
+		t.Errorf("other headers that lie: got %v %v", a, a.header)
 	}
 }
 

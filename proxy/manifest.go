@@ -167,6 +167,9 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 	if len(body) > maxManifest {
 		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
 	}
+	if claimed := resp.Header.Get("Docker-Content-Digest"); claimed != "" && claimed != digest.String() {
+		return nil, badGateway("upstream-mismatch", "the registry answered for another digest than the signed %s", digest)
+	}
 	m, err := content.Check(digest, body, resp.Header.Get("Content-Type"))
 	if err != nil {
 		return nil, badGateway("upstream-mismatch", "the registry's bytes do not match the signed digest %s", digest)

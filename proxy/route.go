@@ -117,7 +117,7 @@ func Parse(target string) (Route, error) {
 		return r.parseDigest(Blob, last)
 	case "referrers":
 		if len(query) > maxQuery || !referrersQuery.MatchString(query) {
-			return Route{}, errQuery
+			return Route{}, errNoRoute
 		}
 		r.Query = withoutNamespace(query)
 		return r.parseDigest(Referrers, last)

@@ -85,7 +85,6 @@ func TestParseRefuses(t *testing.T) {
 		digest  = "400 DIGEST_INVALID digest-invalid"
 		number  = "400 PAGINATION_NUMBER_INVALID page-invalid"
 		last    = "400 TAG_INVALID page-invalid"
-		query   = "400 UNSUPPORTED query-invalid"
 	)
 	tests := map[string]struct{ target, want string }{
 		"nothing":                               {"", noRoute},
@@ -146,8 +145,8 @@ func TestParseRefuses(t *testing.T) {
 		"a tag with an escaped colon":           {"/v2/app/manifests/t%3Ax", digest},
 		"a tag in a blob's place":               {"/v2/app/blobs/latest", digest},
 		"hex digits alone in a blob's place":    {"/v2/app/blobs/" + hex64, digest},
-		"referrers with odd bytes in the query": {"/v2/app/referrers/" + sha256 + "?artifactType=a;b", query},
-		"referrers with an endless query":       {"/v2/app/referrers/" + sha256 + "?a=" + strings.Repeat("x", 4096), query},
+		"referrers with odd bytes in the query": {"/v2/app/referrers/" + sha256 + "?artifactType=a;b", noRoute},
+		"referrers with an endless query":       {"/v2/app/referrers/" + sha256 + "?a=" + strings.Repeat("x", 4096), noRoute},
 		"a tag in a subject's place":            {"/v2/app/referrers/latest", digest},
 		"an upload":                             {"/v2/app/blobs/uploads/", noRoute},
 		"an upload session":                     {"/v2/app/blobs/uploads/0-1-2", noRoute},

@@ -110,6 +110,23 @@ func TestACallerWaitsWhereThereIsNothingToAnswerWith(t *testing.T) {
 	})
 }
 
+// TestContactIsWhenTheSourceWasAsked: what was signed after that may be
+// missing from the answer, however long it took.
+func TestContactIsWhenTheSourceWasAsked(t *testing.T) {
+	s := newSource("v1")
+	s.slow = 3 * time.Second
+	in(t, s, trustcache.Options{}, func(t *testing.T, c *trustcache.Cache) {
+		start := time.Now()
+		if view := fresh(t, c); view.Contact != start {
+			t.Errorf("contact %s, asked at %s", view.Contact, start)
+		}
+		s.tell(func(s *source) { s.slow, s.tags = 0, []string{"latest", "v1"} })
+		if _, ok := fresh(t, c).Lookup("latest"); !ok {
+			t.Error("a tag signed while the source was slow is not looked for")
+		}
+	})
+}
+
 func TestARefreshHasItsOwnDeadline(t *testing.T) {
 	s := newSource("latest")
 	s.slow = time.Hour
@@ -135,7 +152,7 @@ func TestAFailureIsTriedAgainAfterASecond(t *testing.T) {
 		stale(t, c, trustcache.ErrUnreachable)
 		s.wantCalls(t, 2)
 		s.tell(func(s *source) { s.err = nil })
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		fresh(t, c)
 		s.wantCalls(t, 3)
 	})
@@ -171,7 +188,7 @@ func TestATagThatIsMissingIsLookedForOnceMore(t *testing.T) {
 		miss(1)
 		time.Sleep(2*time.Second - 1)
 		miss(1) // too young
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		miss(2)
 		miss(2) // once
 		_, err := c.Tag(t.Context(), gun, "v1")

@@ -99,6 +99,21 @@ func TestAKeyNamedOverAndOverIsReadOnce(t *testing.T) {
 	quickly(t, w)
 }
 
+func TestAKeyNamedByManyDelegationsIsReadOnce(t *testing.T) {
+	w := newWorld(t)
+	cert, _ := pem.Decode(w.parties["root"].keys[0].public.Public())
+	one := pem.EncodeToMemory(cert)
+	key := data.NewPublicKey(data.ECDSAx509Key, bytes.Repeat(one, 4<<20/len(one)))
+	var roles strings.Builder
+	for i := range 900 {
+		fmt.Fprintf(&roles, `{"keyids":[%q],"name":"targets/r%d","paths":[],"threshold":1},`, key.ID(), i)
+	}
+	delegations := fmt.Sprintf(`{"keys":{%q:%s},"roles":[%s]}`, key.ID(), jsonOf(t, key), strings.TrimSuffix(roles.String(), ","))
+	w.edit["targets"] = func(p []byte) []byte { return replaceDelegations(p, delegations) }
+	w.publish()
+	must(t, quickly(t, w))
+}
+
 func TestTensOfThousandsOfDelegationsCostNothing(t *testing.T) {
 	w := newWorld(t)
 	var roles strings.Builder

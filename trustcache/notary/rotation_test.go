@@ -260,16 +260,16 @@ func TestAnOldSnapshotDoesNotOutliveItsRoot(t *testing.T) {
 
 func TestAnExpiredRootThatWasReplacedIsFollowed(t *testing.T) {
 	w := newWorld(t)
-	w.expires["root"] = w.now().Add(time.Hour)
+	w.expires["root"] = w.now().Add(30 * time.Minute)
 	w.publishRoot()
 	w.sign("targets", "latest", 1)
 	w.publish()
 	s := w.source()
 	snap := w.verified(s, nil)
-	if at, role := snap.Expires(); role != "root" || !at.Equal(w.now().Add(time.Hour)) {
+	if at, role := snap.Expires(); role != "root" || !at.Equal(w.now().Add(30*time.Minute)) {
 		t.Errorf("expires at %s with %s", at, role)
 	}
-	w.pass(time.Hour)
+	w.pass(30 * time.Minute) // before the next poll
 	w.asked()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrExpired)

@@ -49,7 +49,7 @@ func newRoleKeys(ids []string, all *keyring, threshold int, usable func(*key) er
 	r := &roleKeys{keys: map[string]*key{}, threshold: threshold}
 	var canonical []string
 	var why error
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+	for _, id := range ids {
 		k, err := all.key(id)
 		if err == nil && usable != nil {
 			err = usable(k)
