@@ -49,11 +49,11 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec
 	return nil
 }
 
-// warnStale says in a header that an older verified snapshot decided.
+// warnStale says in a header (RFC 7234 section 5.5) that an older verified
+// snapshot decided, and the kind of reason.
 func warnStale(h http.Header, view trustcache.View) {
 	if view.Snapshot != nil && view.Stale != nil {
-		text := strings.NewReplacer(`"`, "'", `\`, "/", "\r", " ", "\n", " ").Replace(view.Stale.Error())
-		h.Set("Warning", `110 sealgate "trust data is stale: `+text+`"`)
+		h.Set("Warning", fmt.Sprintf(`110 sealgate "trust data is stale: %s"`, trustcache.Class(view.Stale)))
 	}
 }
 

@@ -20,6 +20,9 @@ const (
 	missAge = 2 * time.Second
 	// retryAfterFailure: how long a failed update is not tried again.
 	retryAfterFailure = time.Second
+	// maxFirstLooks bounds the refreshes under way of repositories without a
+	// snapshot.
+	maxFirstLooks = 64
 	// patience: how long a caller waits for an update while a snapshot stands.
 	patience = 2 * time.Second
 )
@@ -93,6 +96,8 @@ type Cache struct {
 	flights map[string]*flight
 	closed  bool
 
+	firstLooks int // flights of repositories without a snapshot
+
 	hits, misses atomic.Uint64
 }
 
@@ -112,9 +117,11 @@ type failure struct {
 
 // flight is one refresh under way; done is closed after st and err are set.
 type flight struct {
-	done chan struct{}
-	st   *state
-	err  error
+	start time.Time
+	first bool // of a repository without a snapshot
+	done  chan struct{}
+	st    *state
+	err   error
 }
 
 // New returns an empty cache.
@@ -210,8 +217,8 @@ func misses(st *state, tag string, now time.Time) bool {
 // answer with, else no longer than a caller should be kept.
 func (c *Cache) wait(ctx context.Context, gun string, f *flight, st *state) (View, error) {
 	var enough <-chan time.Time
-	if st != nil && c.stands(st, c.opts.Now()) == nil {
-		timer := time.NewTimer(patience)
+	if now := c.opts.Now(); st != nil && c.stands(st, now) == nil {
+		timer := time.NewTimer(patience - now.Sub(f.start))
 		defer timer.Stop()
 		enough = timer.C
 	}
@@ -237,7 +244,7 @@ func (c *Cache) wait(ctx context.Context, gun string, f *flight, st *state) (Vie
 // or the reason why nothing stands.
 func (c *Cache) answer(gun string, st *state, now time.Time) (View, error) {
 	if st == nil {
-		return View{}, fmt.Errorf("%w: %s: shutting down", ErrUnreachable, gun)
+		return View{}, fmt.Errorf("%w: %s: too many repositories are looked up at once, or shutting down", ErrUnreachable, gun)
 	}
 	if err := c.stands(st, now); err != nil {
 		return View{}, err
@@ -277,7 +284,8 @@ func (c *Cache) stands(st *state, now time.Time) error {
 }
 
 // startLocked joins the refresh of gun under way or starts one; nil when the
-// cache is closed.
+// cache is closed, or when too many repositories are looked at for the first
+// time: names cost a stranger nothing to invent.
 func (c *Cache) startLocked(gun string, st *state) *flight {
 	if f, ok := c.flights[gun]; ok {
 		return f
@@ -285,7 +293,13 @@ func (c *Cache) startLocked(gun string, st *state) *flight {
 	if c.closed {
 		return nil
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{start: c.opts.Now(), first: st == nil, done: make(chan struct{})}
+	if f.first {
+		if c.firstLooks == maxFirstLooks {
+			return nil
+		}
+		c.firstLooks++
+	}
 	c.flights[gun] = f
 	c.wg.Go(func() { c.refresh(gun, st, f) })
 	return f
@@ -325,6 +339,9 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 		c.unknown.Add(gun, failure{err: err, until: now.Add(hold)})
 	}
 	delete(c.flights, gun)
+	if f.first {
+		c.firstLooks--
+	}
 	c.mu.Unlock()
 	close(f.done)
 

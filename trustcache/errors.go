@@ -34,6 +34,16 @@ func Absent(err error) bool {
 	return errors.Is(err, ErrNoTrustData) || errors.Is(err, ErrUnpinned)
 }
 
+// Class returns the sentinel that err wraps; err itself where there is none.
+func Class(err error) error {
+	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrMalicious, ErrExpired, ErrVanished, ErrUnreachable} {
+		if errors.Is(err, class) {
+			return class
+		}
+	}
+	return err
+}
+
 // Alarming says that somebody should look at err now: it is no mere outage.
 func Alarming(err error) bool {
 	return errors.Is(err, ErrMalicious) || errors.Is(err, ErrVanished)

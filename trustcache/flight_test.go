@@ -65,7 +65,7 @@ func TestDifferentRepositoriesDoNotWaitForEachOther(t *testing.T) {
 	in(t, s, trustcache.Options{}, func(t *testing.T, c *trustcache.Cache) {
 		start := time.Now()
 		var wg sync.WaitGroup
-		for i := range 100 {
+		for i := range 64 {
 			wg.Go(func() {
 				_, err := c.Tag(t.Context(), fmt.Sprint(i), "latest")
 				must(t, err)
@@ -74,6 +74,36 @@ func TestDifferentRepositoriesDoNotWaitForEachOther(t *testing.T) {
 		wg.Wait()
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestInventedNamesDoNotHoldUpKnownRepositories(t *testing.T) {
+	s := newSource("latest")
+	in(t, s, trustcache.Options{}, func(t *testing.T, c *trustcache.Cache) {
+		_, err := c.Tag(t.Context(), gun, "latest")
+		must(t, err)
+		time.Sleep(2 * time.Minute)
+		s.tell(func(s *source) { s.slow = time.Second })
+		var refused atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 1000 {
+			wg.Go(func() {
+				if _, err := c.Tag(t.Context(), fmt.Sprint("invented", i), "latest"); errors.Is(err, trustcache.ErrUnreachable) {
+					refused.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		view, err := c.Tag(t.Context(), gun, "latest")
+		must(t, err)
+		if took := time.Since(start); view.Stale != nil || took != time.Second {
+			t.Errorf("the known repository waited %s and got %v", took, view.Stale)
+		}
+		wg.Wait()
+		if n := refused.Load(); n != 1000-64 {
+			t.Errorf("%d names were refused, want all but 64", n)
 		}
 	})
 }

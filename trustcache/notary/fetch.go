@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -22,21 +23,38 @@ import (
 var errNotFound = errors.New("metadata not found")
 
 // file fetches one metadata file and hands it to use while its size counts
-// against the bound on metadata in memory. noCache asks caches on the way to
-// be passed by.
+// against the bound on metadata in memory: from when its header has come, so
+// that names without metadata, and slow servers, keep nobody waiting. noCache
+// asks caches on the way to be passed by.
 func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) error {
-	if err := u.source.memory.Acquire(u.ctx, limit); err != nil {
-		return u.noAnswer(err)
-	}
-	defer u.source.memory.Release(limit)
-	raw, err := u.get(name, limit, noCache)
+	resp, err := u.get(name, noCache)
 	if err != nil {
 		return err
+	}
+	defer resp.Body.Close()
+	if resp.ContentLength > limit {
+		return u.bad(name, fmt.Errorf("larger than %d bytes", limit))
+	}
+	weight := limit
+	if resp.ContentLength >= 0 {
+		weight = resp.ContentLength
+	}
+	if err := u.source.memory.Acquire(u.ctx, weight); err != nil {
+		return u.noAnswer(err)
+	}
+	defer u.source.memory.Release(weight)
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return u.noAnswer(err)
+	}
+	if int64(len(raw)) > limit {
+		return u.bad(name, fmt.Errorf("larger than %d bytes", limit))
 	}
 	return use(raw)
 }
 
-func (u *update) get(name string, limit int64, noCache bool) ([]byte, error) {
+// get returns a 200; the caller closes its body.
+func (u *update) get(name string, noCache bool) (*http.Response, error) {
 	base := u.source.opts.URL
 	req := (&http.Request{
 		Method: http.MethodGet,
@@ -50,23 +68,19 @@ func (u *update) get(name string, limit int64, noCache bool) ([]byte, error) {
 	if err != nil {
 		return nil, u.noAnswer(err)
 	}
-	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
-		return nil, u.judgeNotFound(resp.Body)
+		err = u.judgeNotFound(resp.Body)
 	case resp.StatusCode != http.StatusOK:
-		return nil, u.unreachable("status %d for %s", resp.StatusCode, name)
+		err = u.unreachable("status %d for %s", resp.StatusCode, name)
 	case resp.Header.Get("Content-Encoding") != "":
-		return nil, u.unreachable("encoded answer for %s", name)
+		err = u.unreachable("encoded answer for %s", name)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, u.noAnswer(err)
+		resp.Body.Close()
+		return nil, err
 	}
-	if int64(len(raw)) > limit {
-		return nil, u.bad(name, fmt.Errorf("larger than %d bytes", limit))
-	}
-	return raw, nil
+	return resp, nil
 }
 
 // judgeNotFound tells Notary's own 404 from any other.
@@ -122,7 +136,9 @@ func reason(err error) string {
 }
 
 // bad says that metadata must not be believed; nil stays nil, and errors that
-// already have a class keep it.
+// already have a class keep it. What err says may quote the metadata, at any
+// length, and clients and logs get to see it: a clean start of it is kept, and
+// of err itself only what the workflow acts on.
 func (u *update) bad(what string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, errNotFound):
@@ -131,5 +147,41 @@ func (u *update) bad(what string, err error) error {
 		errors.Is(err, trustcache.ErrUnreachable), errors.Is(err, trustcache.ErrVanished):
 		return err
 	}
-	return fmt.Errorf("%w: %s of %s: %w", trustcache.ErrMalicious, what, u.gun, err)
+	m := &malicious{text: fmt.Sprintf("%v: %s of %s: %s", trustcache.ErrMalicious, what, u.gun, printable(err.Error()))}
+	for _, act := range []error{errSignature, errBelowFloor} {
+		if errors.Is(err, act) {
+			m.act = act
+		}
+	}
+	return m
+}
+
+// malicious is an error of class ErrMalicious.
+type malicious struct {
+	text string
+	act  error // errSignature, errBelowFloor or nil
+}
+
+func (m *malicious) Error() string { return m.text }
+
+func (m *malicious) Is(target error) bool {
+	return target == trustcache.ErrMalicious || m.act != nil && target == m.act
+}
+
+// maxQuoted bounds what an error says of hostile bytes.
+const maxQuoted = 200
+
+// printable cuts text to maxQuoted bytes of printable ASCII.
+func printable(text string) string {
+	cut := text[:min(len(text), maxQuoted)]
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, cut)
+	if len(text) > len(cut) {
+		clean += "..."
+	}
+	return clean
 }

@@ -27,7 +27,7 @@ func TestAnUpdateAsksForNoMoreThanItNeeds(t *testing.T) {
 	s := w.source()
 
 	snap := w.verified(s, nil)
-	w.wantAsked("root.json", "timestamp.json", "snapshot", "targets", releases, "targets/alice", releases+"/ci")
+	w.wantAsked("root.json", "timestamp.json", "snapshot", "targets", releases, releases+"/ci", "targets/alice")
 
 	first := snap
 	snap = w.verified(s, snap)
@@ -60,7 +60,7 @@ func TestAnUpdateAsksForNoMoreThanItNeeds(t *testing.T) {
 	// Without the snapshot of last time everything is fetched, but the root
 	// that was verified is remembered.
 	w.verified(s, nil)
-	w.wantAsked("timestamp.json", "snapshot", "targets", releases, "targets/alice", releases+"/ci")
+	w.wantAsked("timestamp.json", "snapshot", "targets", releases, releases+"/ci", "targets/alice")
 }
 
 func firstPage(s *trustcache.Snapshot) []string {

@@ -30,6 +30,10 @@ type root struct {
 
 func (r *root) role(name string) *roleKeys { return r.roles[name] }
 
+func (r *root) verified() verified {
+	return verified{common: common{Version: r.version, Expires: r.expires}, signers: r.signers}
+}
+
 // parseRoot reads the signed part of a root file, checking its structure and
 // that root certificates are for gun, but no signature.
 func parseRoot(raw, payload []byte, gun string) (*root, error) {
@@ -93,6 +97,9 @@ func (u *update) readRoot(raw []byte, before *root) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u.state == nil && len(u.pins) > 0 && !r.hasPinned(u.pins) {
+		return nil, errors.New("none of its root keys is pinned") // before signatures cost time
+	}
 	payload, signers, err := verify(env, r.role("root"))
 	if err != nil {
 		return nil, err
@@ -109,6 +116,15 @@ func (u *update) readRoot(raw []byte, before *root) (*root, error) {
 	r.signers = signers
 	r.expires = r.standsUntil(u.now)
 	return r, nil
+}
+
+func (r *root) hasPinned(pins []string) bool {
+	for _, k := range r.role("root").keys {
+		if slices.Contains(pins, k.canonical) {
+			return true
+		}
+	}
+	return false
 }
 
 // standsUntil is the root's expiry, or the moment from which too few of the
@@ -149,7 +165,7 @@ func (u *update) establishRoot() error {
 			return err
 		}
 	}
-	if err := u.floors.accept("root", u.root.role("root"), u.root.version, u.root.payload); err != nil {
+	if err := u.floors.accept("root", u.root.role("root"), u.root.verified(), u.root.payload); err != nil {
 		return u.bad("root", err)
 	}
 	if !u.now.Before(u.root.expires) || u.now.Sub(u.rootPolled()) >= u.source.opts.RootPoll {
@@ -209,7 +225,7 @@ func (u *update) advanceRoot() error {
 				err = fmt.Errorf("%s holds version %d", name, next.version)
 			}
 			if err == nil {
-				err = u.floors.accept("root", next.role("root"), next.version, next.payload)
+				err = u.floors.accept("root", next.role("root"), next.verified(), next.payload)
 			}
 			if err != nil {
 				return u.bad("root", err)

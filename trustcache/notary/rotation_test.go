@@ -239,7 +239,7 @@ func TestASnapshotOfAnotherRootTriggersTheChain(t *testing.T) {
 	w.sign(releases, "latest", 2)
 	w.rotate("root", newRootSigner(t, w.gun, w.now())) // all other keys stay
 	wantDigest(t, w.verified(s, snap), "latest", 2)
-	w.wantAsked("timestamp.json", "snapshot", "2.root.json", "3.root.json", "snapshot", "targets", releases, "targets/alice")
+	w.wantAsked("timestamp.json", "snapshot", "2.root.json", "3.root.json", "snapshot", "timestamp.json", "snapshot", "targets", releases, "targets/alice")
 }
 
 // TestAnOldSnapshotDoesNotOutliveItsRoot: the server hands out the next root

@@ -8,10 +8,12 @@ import (
 	"sync"
 )
 
-// Floor is the newest version of a role that was accepted, for the set of
-// keys that signed it. A set that a verified parent replaced starts anew.
+// Floor is the newest version of a role that was accepted. It holds for as
+// long as the keys that signed it could still sign for the role: a verified
+// parent that takes them away lets the role start anew, one that only adds
+// keys does not.
 type Floor struct {
-	Keys    [sha256.Size]byte // of the role's key set
+	Signers []string // canonical IDs of the keys that signed it
 	Version int
 	Payload [sha256.Size]byte // of the signed part
 }
@@ -79,11 +81,12 @@ func (f *floors) seen(role string) bool { _, ok := f.old[role]; return ok }
 var errBelowFloor = errors.New("older than a version that was accepted before")
 
 // accept checks a verified role against its floor and raises it.
-func (f *floors) accept(role string, keys *roleKeys, version int, payload []byte) error {
-	next := Floor{Keys: keys.set, Version: version, Payload: sha256.Sum256(payload)}
+func (f *floors) accept(role string, keys *roleKeys, v verified, payload []byte) error {
+	version := v.Version
+	next := Floor{Signers: v.signers, Version: version, Payload: sha256.Sum256(payload)}
 	old, seen := f.old[role]
 	switch {
-	case !seen || old.Keys != next.Keys:
+	case !seen || !keys.satisfiedBy(old.Signers):
 	case version < old.Version:
 		return fmt.Errorf("version %d is %w (%d)", version, errBelowFloor, old.Version)
 	case version == old.Version && next.Payload != old.Payload:

@@ -3,6 +3,7 @@ package notary_test
 import (
 	"errors"
 	"maps"
+	"reflect"
 	"testing"
 	"time"
 
@@ -120,7 +121,7 @@ func TestFloorsOutliveTheSource(t *testing.T) {
 	if asked := w.asked(); asked[0] != "timestamp.json" {
 		t.Errorf("asked for %v", asked)
 	}
-	if !maps.Equal(before, state.Floors) {
+	if !reflect.DeepEqual(before, state.Floors) {
 		t.Error("a saved state was modified")
 	}
 }

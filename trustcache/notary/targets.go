@@ -1,6 +1,7 @@
 package notary
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/theupdateframework/notary/tuf/data"
@@ -51,29 +53,54 @@ type entry struct {
 	noDigest bool
 }
 
-// readRoles walks the delegations breadth first, as Notary's clients do, and
+// namersTimeout bounds the time for all roles that only name signers.
+const namersTimeout = 5 * time.Second
+
+// readRoles walks the delegations breadth first, as Notary's clients do, but
+// those that decide before the others, which must not use up their time; it
 // leaves in m the roles that were verified. Any failure of a role that decides
 // fails the update; one that only names signers is noted and left out.
 func (u *update) readRoles(m *memo) error {
-	queue := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
-	for len(queue) > 0 {
-		d := queue[0]
-		queue = queue[1:]
-		role, err := u.readRole(m.snapshot, d)
-		switch {
-		case err != nil && decides(d.name):
+	deciding := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
+	var naming []delegation
+	appoint := func(r *targetsRole) error {
+		m.roles = append(m.roles, r)
+		for _, child := range r.children {
+			if decides(child.name) {
+				deciding = append(deciding, child)
+			} else {
+				naming = append(naming, child)
+			}
+		}
+		if len(m.roles)+len(deciding)+len(naming) > u.source.opts.Limits.Roles {
+			return u.bad(r.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
+		}
+		return nil
+	}
+	for ; len(deciding) > 0; deciding = deciding[1:] {
+		role, err := u.readRole(m.snapshot, deciding[0])
+		if err == nil && role != nil {
+			err = appoint(role)
+		}
+		if err != nil {
 			return err
-		case err != nil:
-			m.notes = append(m.notes, trustcache.Evidence{Role: d.name, Note: err.Error()})
+		}
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, namersTimeout)
+	defer cancel()
+	named := *u
+	named.ctx = ctx
+	for ; len(naming) > 0; naming = naming[1:] {
+		role, err := named.readRole(m.snapshot, naming[0])
+		if err != nil {
+			m.notes = append(m.notes, trustcache.Evidence{Role: naming[0].name, Note: err.Error()})
 			m.complete = m.complete && !errors.Is(err, trustcache.ErrUnreachable)
 			continue
-		case role == nil:
-			continue
 		}
-		m.roles = append(m.roles, role)
-		queue = append(queue, role.children...)
-		if len(m.roles)+len(queue) > u.source.opts.Limits.Roles {
-			return u.bad(d.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
+		if role != nil {
+			if err := appoint(role); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -129,7 +156,7 @@ func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 		if err := role.parse(payload, u.source.opts.Limits.Roles); err != nil {
 			return err
 		}
-		return u.floors.accept(d.name, d.keys, role.Version, payload)
+		return u.floors.accept(d.name, d.keys, role.verified, payload)
 	})
 	return role, u.bad(d.name, err)
 }

@@ -45,7 +45,7 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	}
 	var err error
 	if u.state, err = s.opts.Store.Load(gun); err != nil {
-		return nil, u.unreachable("trust state cannot be read: %v", err)
+		return nil, u.unreachable("trust state cannot be read")
 	}
 	var known map[string]Floor
 	if u.state != nil {
@@ -77,7 +77,14 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 		return u.prev.Renew(c), nil
 	}
 	m := &memo{complete: true}
-	if m.snapshot, err = u.readSnapshot(ts); err != nil {
+	before := u.root
+	if m.snapshot, err = u.readSnapshot(ts); err == nil && u.root != before {
+		// The new root may have taken the keys away that signed the timestamp.
+		if ts, err = u.readTimestamp(); err == nil {
+			m.snapshot, err = u.readSnapshot(ts)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := u.readRoles(m); err != nil {
@@ -110,7 +117,7 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 		return c, err
 	}
 	if err := u.source.opts.Store.Save(u.gun, &State{Root: u.root.raw, Floors: u.floors.next}); err != nil {
-		return c, u.unreachable("trust state cannot be written: %v", err)
+		return c, u.unreachable("trust state cannot be written")
 	}
 	return c, nil
 }
@@ -237,7 +244,7 @@ func (u *update) openBase(raw []byte, role, wantType string) (v verified, meta m
 	if err := json.Unmarshal(payload, &body); err != nil {
 		return v, nil, err
 	}
-	return v, body.Meta, u.floors.accept(role, keys, v.Version, payload)
+	return v, body.Meta, u.floors.accept(role, keys, v, payload)
 }
 
 // snapshotFile is a verified snapshot: which files make up the repository.
@@ -278,12 +285,24 @@ func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
 			return fmt.Errorf("%d roles where %d are the most", len(meta), most)
 		}
 		snap.verified, snap.meta = head, meta
-		return nil
+		return u.checkSum(meta)
 	})
 	if err != nil {
 		return nil, u.bad("snapshot", err)
 	}
 	return snap, nil
+}
+
+// checkSum bounds the metadata of one repository all together.
+func (u *update) checkSum(meta map[string]data.FileMeta) error {
+	left := u.source.opts.Limits.Memory
+	for role, m := range meta {
+		if m.Length < 0 || m.Length > left {
+			return fmt.Errorf("its files, %s among them, are declared with more than %d bytes", role, u.source.opts.Limits.Memory)
+		}
+		left -= m.Length
+	}
+	return nil
 }
 
 // namesRoot says whether the snapshot and the trusted root belong together.

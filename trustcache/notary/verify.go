@@ -69,6 +69,21 @@ func newRoleKeys(ids []string, all *keyring, threshold int, usable func(*key) er
 	return r, nil
 }
 
+// satisfiedBy says whether these canonical key IDs are enough of the role's.
+func (r *roleKeys) satisfiedBy(signers []string) bool {
+	held := map[string]bool{}
+	for _, k := range r.keys {
+		held[k.canonical] = true
+	}
+	n := 0
+	for _, id := range signers {
+		if held[id] {
+			n++
+		}
+	}
+	return n >= r.threshold
+}
+
 // keyring reads each key of a file once, however many roles name it: a large
 // certificate named thousands of times would take hours.
 type keyring struct {
@@ -153,7 +168,7 @@ func leafCertificate(bundle []byte) (*x509.Certificate, error) {
 
 // maxRSABits bounds the time that one signature check can take: with a key of
 // a million bits, which fits into a root file, it is many minutes.
-const maxRSABits = 16384
+const maxRSABits = 8192
 
 func bareKey(pub any) (data.PublicKey, error) {
 	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {

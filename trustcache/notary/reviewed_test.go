@@ -1,0 +1,142 @@
+package notary_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/theupdateframework/notary/tuf/data"
+)
+
+// TestAKeyThatIsAddedDoesNotLetARoleGoBack: after `docker trust signer add` the
+// old keys still sign, so what they signed before must not count again.
+func TestAKeyThatIsAddedDoesNotLetARoleGoBack(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	w.publish()
+	old := w.keep()
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.sign(releases, "latest", 2)
+	w.publish()
+	snap = w.verified(s, snap)
+	for _, keys := range [][]*signer{
+		{w.parties[releases].keys[0], newSigner(t)}, // one added
+		{w.parties[releases].keys[0]},               // and taken away again
+	} {
+		w.parties[releases].keys = keys
+		w.publishRoles("targets")
+		w.use(releases, old[releases])
+		w.publishSnapshot()
+		_, err := w.fetch(s, snap)
+		wantClass(t, err, trustcache.ErrMalicious)
+	}
+	w.publish()
+	wantDigest(t, w.verified(s, snap), "latest", 2)
+}
+
+// TestARevokedTimestampKeyCountsNoMore: the root that revokes it is found only
+// through the snapshot, after the timestamp was verified.
+func TestARevokedTimestampKeyCountsNoMore(t *testing.T) {
+	w := newWorld(t)
+	w.sign("targets", "latest", 1)
+	w.publish()
+	s := w.source()
+	snap := w.verified(s, nil)
+	revoked := w.parties["timestamp"].keys[0]
+	w.rotate("timestamp", newSigner(t))
+	w.parties["timestamp"].hands = []*signer{revoked}
+	w.expires["timestamp"] = w.now().AddDate(9, 0, 0)
+	w.publishTimestamp()
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+}
+
+// TestASlowRoleThatDecidesNothingDoesNotFailTheUpdate, wherever it is listed.
+func TestASlowRoleThatDecidesNothingDoesNotFailTheUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.delegate("targets/alice")
+		w.delegate(releases)
+		w.sign(releases, "latest", 1)
+		w.publish()
+		w.answer = func(name string) *reply {
+			if strings.HasPrefix(name, "targets/alice.") {
+				return &reply{status: 200, body: strings.NewReader("{"), stall: true}
+			}
+			return nil
+		}
+		wantDigest(t, w.verified(w.source(), nil), "latest", 1)
+	})
+}
+
+func TestFilesThatAreTooLargeTogetherAreRefused(t *testing.T) {
+	w := newWorld(t)
+	for i := range 5 {
+		role := fmt.Sprintf("targets/signer%d", i)
+		w.delegate(role)
+		w.declare[role] = data.FileMeta{Length: 8 << 20, Hashes: data.Hashes{"sha256": make([]byte, 32)}}
+	}
+	w.publish()
+	_, err := w.fetch(w.source(), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+}
+
+// TestErrorsQuoteLittleOfHostileFiles: clients, logs and terminals see them.
+func TestErrorsQuoteLittleOfHostileFiles(t *testing.T) {
+	for name, root := range map[string]string{
+		"an endless time":    `{"signed":{"_type":"Root","expires":"` + strings.Repeat("A", 900_000) + `"},"signatures":[]}`,
+		"an endless number":  `{"signed":{"_type":"Root","version":` + strings.Repeat("9", 60_000) + `e99999},"signatures":[]}`,
+		"control characters": `{"signed":{"_type":"\u001b[2J\n` + "VISIBLE" + `","version":1},"signatures":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.publish()
+			w.serve["root.json"] = []byte(root)
+			_, err := w.fetch(w.source(), nil)
+			wantClass(t, err, trustcache.ErrMalicious)
+			text := err.Error()
+			if len(text) > 500 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+				t.Errorf("%d bytes: %.300q", len(text), text)
+			}
+		})
+	}
+}
+
+// TestNamesWithoutTrustDataHoldNoMemory: a stranger can ask for as many as he
+// likes while the server is slow to say no.
+func TestNamesWithoutTrustDataHoldNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sign("targets", "latest", 1)
+		w.publish()
+		s := w.source(func(o *notary.Options) { o.Limits.Memory = 1 })
+		wait := make(chan struct{})
+		w.answer = func(name string) *reply {
+			if name == "root.json" {
+				<-wait
+				return status(404, metadataNotFound)
+			}
+			return nil
+		}
+		done := make(chan error)
+		for range 50 {
+			go func() { _, err := w.fetch(s, nil); done <- err }()
+		}
+		synctest.Wait() // all of them wait for the server, none for memory
+		w.mu.Lock()
+		asked := len(w.requests)
+		w.mu.Unlock()
+		if asked != 50 {
+			t.Errorf("%d of 50 were asked for", asked)
+		}
+		close(wait)
+		for range 50 {
+			<-done
+		}
+	})
+}
