@@ -27,6 +27,7 @@ type record struct {
 	stale        error
 	signedLength int64
 	cause        error
+	cut          bool // a panic ended the answer in the middle
 }
 
 func newRecord(r *http.Request, now time.Time) *record {

@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/sealgate/sealgate/rewrite"
 )
@@ -49,7 +50,7 @@ func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, ro
 // body untouched.
 func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) error {
 	p := passage{
-		base: g.URL, via: g.Upstream, route: route,
+		base: g.URL, via: g.Bodies, route: route,
 		credentials: g.Passthrough,
 		fail:        errUpstream,
 		judge:       func(resp *http.Response) error { return g.judge(r, route, resp) },
@@ -90,16 +91,23 @@ func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
 		r = r.Clone(r.Context())
 		r.Header.Del("Upgrade")
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	var failed error
 	rp := httputil.ReverseProxy{
-		Rewrite:        p.rewrite,
-		Transport:      p.via,
-		ModifyResponse: p.answer,
-		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
-		ErrorLog:       silent,
-		BufferPool:     copyBuffers,
+		Rewrite:   p.rewrite,
+		Transport: p.via,
+		ModifyResponse: func(resp *http.Response) error {
+			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(stallTimeout, cancel)}
+			return p.answer(resp)
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		ErrorLog:     silent,
+		BufferPool:   copyBuffers,
 	}
-	rp.ServeHTTP(w, r)
+	out := &flowingWriter{ResponseWriter: w, conn: http.NewResponseController(w)}
+	defer out.conn.SetWriteDeadline(time.Time{}) // the connection may serve more requests
+	rp.ServeHTTP(out, r.WithContext(ctx))
 	switch e := failed.(type) {
 	case nil:
 		return nil
@@ -138,7 +146,6 @@ func (p *passage) answer(resp *http.Response) error {
 	if err := p.judge(resp); err != nil {
 		return err
 	}
-	resp.Trailer = nil
 	resp.Header = rewrite.Headers(resp.Header)
 	if !p.credentials {
 		resp.Header.Del("Www-Authenticate") // no challenge to a client whose credentials stay here
@@ -159,6 +166,46 @@ func (p *passage) answer(resp *http.Response) error {
 	}
 	return nil
 }
+
+// stallTimeout is how long a body may stand still, on either side, before it
+// is cut: long enough for any network, too short to collect connections.
+const stallTimeout = time.Minute
+
+// flowingBody is an upstream's body that must not stand still. Closing it
+// forgets the trailers: they would reach the client around the list of headers.
+type flowingBody struct {
+	io.ReadCloser
+	resp    *http.Response
+	stalled *time.Timer
+}
+
+func (b *flowingBody) Read(p []byte) (int, error) {
+	b.stalled.Reset(stallTimeout)
+	n, err := b.ReadCloser.Read(p)
+	b.stalled.Stop()
+	return n, err
+}
+
+func (b *flowingBody) Close() error {
+	b.stalled.Stop()
+	err := b.ReadCloser.Close()
+	b.resp.Trailer = nil
+	return err
+}
+
+// flowingWriter is a client that must go on reading.
+type flowingWriter struct {
+	http.ResponseWriter
+	conn *http.ResponseController
+}
+
+func (w *flowingWriter) Write(p []byte) (int, error) {
+	w.conn.SetWriteDeadline(time.Now().Add(stallTimeout)) // where it cannot be set, there is no connection to hold
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *flowingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // silent: what ReverseProxy would log is returned or cuts the connection.
 var silent = stdlog.New(io.Discard, "", 0)

@@ -35,8 +35,10 @@ type Registry struct {
 	Hosts []string
 	// URL is the registry's address; its path comes before /v2/.
 	URL *url.URL
-	// Upstream sends requests to the registry. It follows no redirect.
-	Upstream http.RoundTripper
+	// Upstream sends requests of our own to the registry, probes and the
+	// manifests of tags, Bodies those that are passed on for as long as a client
+	// reads; nil Bodies means Upstream. They follow no redirect.
+	Upstream, Bodies http.RoundTripper
 	// RedirectHosts are the hosts to which the registry may redirect the
 	// manifest of a tag; never back to itself.
 	RedirectHosts []string
@@ -48,7 +50,8 @@ type Registry struct {
 	Disabled bool
 	Trust    Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
-	// ExposeNever means that none is served.
+	// ExposeNever means that none is served. Notary must not identify itself
+	// with credentials or a certificate of ours.
 	NotaryURL *url.URL
 	Notary    http.RoundTripper
 	Expose    Expose
@@ -111,6 +114,9 @@ func New(opts Options) *Handler {
 		manifestTimeout: opts.ManifestTimeout,
 	}
 	for _, reg := range opts.Registries {
+		if reg.Bodies == nil {
+			reg.Bodies = reg.Upstream
+		}
 		h.gates.add(reg.Hosts, &gate{
 			Registry:         reg,
 			shared:           all,
@@ -134,8 +140,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.recovered(out, rec, p)
 		}
 		rec.log(h.opts.Log, out, h.opts.Now())
-		if p == http.ErrAbortHandler {
-			panic(p) // net/http cuts the connection, as the upstream's was cut
+		if p == http.ErrAbortHandler || p != nil && rec.cut {
+			panic(http.ErrAbortHandler) // net/http cuts the connection: the body is not whole
 		}
 	}()
 	if err := h.serve(out, r, rec); err != nil {
@@ -151,8 +157,9 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 		return
 	}
 	h.opts.Log.Error().Str("request_id", rec.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
+	rec.cut = out.status != 0
 	rec.failed(errInternal)
-	if out.status == 0 {
+	if !rec.cut {
 		errInternal.write(out)
 	}
 }

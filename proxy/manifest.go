@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
@@ -135,6 +136,10 @@ func errNotInRegistry(digest trustcache.Digest) *Error {
 	return notFound("not-in-registry", "signed digest "+digest.String()+" is not in the registry")
 }
 
+func errNotServed(digest trustcache.Digest) *Error {
+	return notFound("schema1", "signed digest "+digest.String()+" is an image manifest of schema 1, which is not served")
+}
+
 // fetchManifest reads a manifest by digest and lets nothing through that is
 // not exactly what was signed, in one reading.
 func (g *gate) fetchManifest(ctx context.Context, repository, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
@@ -146,7 +151,7 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 	if err != nil {
 		return nil, errUpstream(err)
 	}
-	defer resp.Body.Close()
+	defer upstream.Discard(resp)
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
@@ -167,6 +172,9 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 	if len(body) > maxManifest {
 		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
 	}
+	if isSchema1(resp.Header.Get("Content-Type")) {
+		return nil, errNotServed(digest) // before the digest, which schema 1 has of its payload alone
+	}
 	if claimed := resp.Header.Get("Docker-Content-Digest"); claimed != "" && claimed != digest.String() {
 		return nil, badGateway("upstream-mismatch", "the registry answered for another digest than the signed %s", digest)
 	}
@@ -176,7 +184,7 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 	}
 	if err := oneReading(body, m.MediaType); err != nil {
 		if errors.Is(err, errSchema1) {
-			return nil, notFound("schema1", "signed digest "+digest.String()+" is an image manifest of schema 1, which is not served")
+			return nil, errNotServed(digest)
 		}
 		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
 	}

@@ -42,6 +42,11 @@ const manifestTypes = "application/vnd.oci.image.index.v1+json, " +
 	"application/vnd.docker.distribution.manifest.v1+json, " +
 	"application/json;q=0.1"
 
+func isSchema1(contentType string) bool {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && shapes[mediaType] == schema1
+}
+
 var errSchema1 = errors.New("schema 1")
 
 // oneReading makes sure that every client reads the manifest alike: as an

@@ -202,7 +202,7 @@ func (r Route) parsePage(query string) (Route, error) {
 			}
 			r.Limit = n
 		case "last":
-			if haveLast || !tagGrammar.MatchString(value) {
+			if haveLast || value != "" && !tagGrammar.MatchString(value) {
 				return Route{}, errPage("last", value)
 			}
 			haveLast, r.Last = true, value
@@ -219,11 +219,12 @@ func parseTrust(gun, file string) (Route, error) {
 	return Route{Kind: TrustMetadata, Repository: gun, Reference: file, Limit: -1}, nil
 }
 
-// withoutNamespace drops containerd's ns from a query that is passed on.
+// withoutNamespace drops containerd's ns from a query that is passed on, and
+// keys that could be an escaped form of it.
 func withoutNamespace(query string) string {
 	var kept []string
 	for pair := range strings.SplitSeq(query, "&") {
-		if key, _, _ := strings.Cut(pair, "="); pair != "" && key != "ns" {
+		if key, _, _ := strings.Cut(pair, "="); pair != "" && key != "ns" && !strings.Contains(key, "%") {
 			kept = append(kept, pair)
 		}
 	}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
+	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
@@ -74,9 +74,6 @@ func (g *gate) judgeNotary(resp *http.Response) error {
 // the repository, so that the registry may refuse it where it lets in a client
 // with none: no credentials are tried first, then the client's own.
 func (g *gate) admitToTrust(r *http.Request, repository string, route Route) error {
-	if !g.Passthrough {
-		return nil
-	}
 	closed, err := g.notaryIsClosed(r.Context(), route.Repository)
 	if err != nil || closed {
 		return err
@@ -92,14 +89,28 @@ func (g *gate) admitToTrust(r *http.Request, repository string, route Route) err
 		}
 		return errTrust(g.gun(repository), trustErr)
 	}
+	if !g.Passthrough {
+		return g.admitAnybodyToTrust(r.Context(), repository, view)
+	}
 	found, err := g.admitToList(r.Context(), repository, "", view)
-	if err != nil && authorization != "" {
+	if (err != nil || !found) && authorization != "" {
 		found, err = g.admitToList(r.Context(), repository, authorization, view)
 	}
 	if err == nil && !found {
 		return errNoTrustFile
 	}
 	return err
+}
+
+// admitAnybodyToTrust is for a gate that reads anonymously: what the registry
+// shows to nobody without credentials is not told here either.
+func (g *gate) admitAnybodyToTrust(ctx context.Context, repository string, view trustcache.View) error {
+	asked := *g
+	asked.Passthrough = true // so that the registry is asked at all
+	if found, err := asked.admitToList(ctx, repository, "", view); err != nil || !found {
+		return errNoTrustFile.because(err)
+	}
+	return nil
 }
 
 // notaryIsClosed asks the Notary server, with no credentials, whether it lets
@@ -116,8 +127,7 @@ func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
 	if err != nil {
 		return false, errNotary(err)
 	}
-	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // keeps the connection usable
+	upstream.Discard(resp)
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		g.closedNotaries.remember(gun, "")
 		return true, nil

@@ -7,22 +7,31 @@ import (
 )
 
 // Location returns what a client should see of a Location header that the
-// upstream sent. One on the upstream's own origin becomes path-absolute,
-// without the path prefix that the upstream is configured with, so that the
-// client stays on this host; any other is left as it is. ok is false when it
-// is on the upstream but outside the prefix or on a way out of it (".."), or
-// cannot be parsed.
+// upstream sent. One below /v2/ on the upstream's own origin becomes
+// path-absolute, without the path prefix that the upstream is configured with,
+// so that the client stays on this host; any other is absolute, since only the
+// upstream can serve it. ok is false when it cannot be parsed or climbs with
+// "..".
 func Location(location string, upstream *url.URL) (rewritten string, ok bool) {
 	u, err := url.Parse(location)
-	if err != nil || location == "" {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if err != nil || location == "" || strings.ContainsFunc(location, control) || slices.Contains(strings.Split(u.Path, "/"), "..") {
 		return "", false
 	}
-	if u.Host != "" && !sameOrigin(u, upstream) {
+	switch {
+	case u.Host == "" && (u.Scheme != "" || u.User != nil):
+		return "", false
+	case u.Host != "" && !sameOrigin(u, upstream):
 		return location, true
 	}
-	path, ok := strings.CutPrefix(u.EscapedPath(), upstream.EscapedPath())
-	if !ok || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || slices.Contains(strings.Split(u.Path, "/"), "..") {
-		return "", false
+	path, ours := strings.CutPrefix(u.EscapedPath(), upstream.EscapedPath())
+	if !ours || !strings.HasPrefix(path, "/v2/") {
+		if u.Host == "" && !strings.HasPrefix(u.Path, "/") {
+			return "", false // relative to what?
+		}
+		absolute := upstream.ResolveReference(u)
+		absolute.User = nil
+		return absolute.String(), true
 	}
 	if u.RawQuery != "" {
 		path += "?" + u.RawQuery

@@ -63,16 +63,21 @@ func (p *parts) close() {
 
 func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.Logger) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
-	registryTransport, err := transport(reg.UpstreamCAFile, "", "")
+	asking, err := transport(reg.UpstreamCAFile, "", "", maxAsking)
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	rp.idle = append(rp.idle, registryTransport)
+	bodies, err := transport(reg.UpstreamCAFile, "", "", 0)
+	if err != nil {
+		return proxy.Registry{}, rp, err
+	}
+	rp.idle = append(rp.idle, asking, bodies)
 	made := proxy.Registry{
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
 		URL:           reg.Upstream,
-		Upstream:      registryTransport,
+		Upstream:      asking,
+		Bodies:        bodies,
 		RedirectHosts: reg.RedirectHosts,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
 		Disabled:      ct.Mode == config.Disabled,
@@ -81,14 +86,20 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 	if reg.Notary.URL == nil {
 		return made, rp, nil
 	}
-	notaryTransport, err := transport(reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile)
+	verifying, err := transport(reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile, maxAsking)
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	rp.idle = append(rp.idle, notaryTransport)
+	// What clients read of the trust server they read as themselves, not with
+	// our certificate, and without taking connections from refreshes.
+	passing, err := transport(reg.Notary.CAFile, "", "", 0)
+	if err != nil {
+		return proxy.Registry{}, rp, err
+	}
+	rp.idle = append(rp.idle, verifying, passing)
 	rp.source = notary.New(notary.Options{
 		URL:             reg.Notary.URL,
-		Transport:       notaryTransport,
+		Transport:       verifying,
 		RootKeys:        rootKeys(ct.TrustPinning),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
@@ -99,7 +110,7 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 		MaxStale:  ct.MaxStale,
 		OnRefresh: func(r trustcache.Refresh) { logRefresh(log, r) },
 	})
-	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, notaryTransport
+	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing
 	return made, rp, nil
 }
 
@@ -124,10 +135,13 @@ func expose(e string) proxy.Expose {
 	return proxy.ExposeNever
 }
 
+// maxAsking bounds the connections to one server for requests of our own.
+const maxAsking = 256
+
 // transport makes the connections to one server; empty files mean the
-// system's authorities and no client certificate.
-func transport(caFile, certFile, keyFile string) (*upstream.Transport, error) {
-	var opts upstream.Options
+// system's authorities and no client certificate, zero most no bound.
+func transport(caFile, certFile, keyFile string, most int) (*upstream.Transport, error) {
+	opts := upstream.Options{MaxConns: most}
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
 		if err != nil {

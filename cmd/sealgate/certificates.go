@@ -197,6 +197,12 @@ func (f *fileCertificates) load() error {
 		if err != nil {
 			return fmt.Errorf("tls.files %s: %w", pair.Cert, err)
 		}
+		if now := time.Now(); now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter) {
+			if f.certs != nil {
+				return fmt.Errorf("tls.files %s: valid from %s to %s only", pair.Cert, cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
+			}
+			f.log.Warn().Str("cert", pair.Cert).Time("not_before", cert.Leaf.NotBefore).Time("not_after", cert.Leaf.NotAfter).Msg("certificate is not valid now")
+		}
 		certs = append(certs, &cert)
 	}
 	f.certs, f.stamp, f.checked = certs, stamp, time.Now()

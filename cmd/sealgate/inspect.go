@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,15 +78,20 @@ func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string
 	if strings.Contains(arg, "@") || name == "" {
 		return 0, "", "", usage("%q: REPO or REPO:TAG is expected", arg)
 	}
+	repository, found := name, false
 	for i, reg := range cfg.Registries {
-		if strings.HasPrefix(name, reg.Name+"/") {
-			return i, name, tag, nil
+		if rest, ok := strings.CutPrefix(name, reg.Name+"/"); ok {
+			registry, repository, found = i, rest, true
 		}
 	}
-	if len(cfg.Registries) == 1 {
-		return 0, cfg.Registries[0].Name + "/" + name, tag, nil
+	if !found && len(cfg.Registries) > 1 {
+		return 0, "", "", usage("%q: begin with the name of one of the configured registries", arg)
 	}
-	return 0, "", "", usage("%q: begin with the name of one of the configured registries", arg)
+	route, err := proxy.Parse("/v2/" + repository + "/manifests/" + cmp.Or(tag, "latest"))
+	if err != nil || route.Kind != proxy.ManifestByTag {
+		return 0, "", "", usage("%q is not a repository, with a tag or without", arg)
+	}
+	return registry, cfg.Registries[registry].Name + "/" + repository, tag, nil
 }
 
 // The report's JSON is for scripts; fields are only ever added.

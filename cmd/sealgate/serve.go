@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	stdlog "log"
 	"net"
@@ -95,8 +96,7 @@ func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config
 		defer cancel()
 		log.Info().Msg("stopping")
 		if err := server.Shutdown(drain); err != nil {
-			log.Warn().Err(err).Msg("requests were cut off")
-			return server.Close()
+			return errors.Join(fmt.Errorf("requests were still under way after %s and were cut off", drainTimeout), server.Close())
 		}
 		return nil
 	})

@@ -34,7 +34,7 @@ func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil || !isRedirect(resp.StatusCode) {
 			return resp, err
 		}
-		resp.Body.Close()
+		Discard(resp)
 		if followed == maxRedirects {
 			return nil, fmt.Errorf("%w: more than %d in a row", ErrRedirect, maxRedirects)
 		}

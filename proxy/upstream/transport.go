@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -26,9 +27,13 @@ type Options struct {
 	Certificate *tls.Certificate
 	// HeaderTimeout bounds the wait for an answer's header; zero means 15 s.
 	HeaderTimeout time.Duration
-	// MaxConns bounds the connections per host; zero means 256.
+	// MaxConns bounds the connections per host; zero means no bound. Readers
+	// of bodies must not be able to use up what probes need.
 	MaxConns int
 }
+
+// idleConns is how many connections are kept for the next request.
+const idleConns = 256
 
 // NewTransport returns a transport that keeps connections alive, speaks
 // HTTP/2 where the upstream does, uses no proxy from the environment, and
@@ -36,9 +41,6 @@ type Options struct {
 func NewTransport(opts Options) *Transport {
 	if opts.HeaderTimeout <= 0 {
 		opts.HeaderTimeout = 15 * time.Second
-	}
-	if opts.MaxConns <= 0 {
-		opts.MaxConns = 256
 	}
 	config := &tls.Config{RootCAs: opts.RootCAs, MinVersion: tls.VersionTLS12}
 	if opts.Certificate != nil {
@@ -51,8 +53,8 @@ func NewTransport(opts Options) *Transport {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.HeaderTimeout,
 		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConns:           opts.MaxConns,
-		MaxIdleConnsPerHost:    opts.MaxConns,
+		MaxIdleConns:           idleConns,
+		MaxIdleConnsPerHost:    idleConns,
 		MaxConnsPerHost:        opts.MaxConns,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
@@ -78,3 +80,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections closes what is kept alive and not in use.
 func (t *Transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// Discard closes the body of an answer that nobody reads, after reading what
+// little there usually is, so that the connection can be used again.
+func Discard(resp *http.Response) {
+	io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // an error ends it as well
+	resp.Body.Close()
+}
