@@ -146,6 +146,7 @@ func (p *passage) answer(resp *http.Response) error {
 	if err := p.judge(resp); err != nil {
 		return err
 	}
+	resp.Trailer = nil // the announcement; flowingBody sees to the rest
 	resp.Header = rewrite.Headers(resp.Header)
 	if !p.credentials {
 		resp.Header.Del("Www-Authenticate") // no challenge to a client whose credentials stay here

@@ -62,13 +62,13 @@ func TestHalfACAIsNotReplaced(t *testing.T) {
 }
 
 // writePair writes a certificate for host and its key.
-func writePair(t *testing.T, pair config.KeyPair, host string) {
+func writePair(t *testing.T, pair config.KeyPair, host string, life time.Duration) {
 	t.Helper()
 	ca, _, err := loadCA(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := issue(ca, []string{host}, time.Hour)
+	cert, err := issue(ca, []string{host}, life)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func writePair(t *testing.T, pair config.KeyPair, host string) {
 func TestChangedCertificateFilesAreTakenUp(t *testing.T) {
 	dir := t.TempDir()
 	pair := config.KeyPair{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
-	writePair(t, pair, "one.example")
+	writePair(t, pair, "one.example", time.Hour)
 	files := &fileCertificates{pairs: []config.KeyPair{pair}, log: zerolog.Nop()}
 	if err := files.load(); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,11 @@ func TestChangedCertificateFilesAreTakenUp(t *testing.T) {
 	if !serves("one.example") {
 		t.Error("a broken pair displaced the good one")
 	}
-	writePair(t, pair, "two.example")
+	writePair(t, pair, "two.example", -time.Minute)
+	if !serves("one.example") {
+		t.Error("an expired certificate displaced a good one")
+	}
+	writePair(t, pair, "two.example", time.Hour)
 	if !serves("two.example") {
 		t.Error("the new certificate is not served")
 	}
