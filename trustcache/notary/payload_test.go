@@ -3,7 +3,6 @@ package notary_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"regexp"
 	"testing"
 
@@ -40,18 +39,6 @@ var versionField = regexp.MustCompile(`"version":\d+`)
 func replaceVersion(version string) func([]byte) []byte {
 	return func(payload []byte) []byte {
 		return versionField.ReplaceAll(payload, []byte(`"version":`+version))
-	}
-}
-
-// addDelegation adds a role of that (quoted) name to a targets payload, with
-// the world's releases key.
-func addDelegation(w *world, name string) func([]byte) []byte {
-	return func(payload []byte) []byte {
-		key := w.parties[releases].keys[0].public
-		encoded, err := json.Marshal(key)
-		must(w.tb, err)
-		return replaceDelegations(payload, fmt.Sprintf(
-			`{"keys":{%q:%s},"roles":[{"keyids":[%q],"name":%s,"paths":[""],"threshold":1}]}`, key.ID(), encoded, key.ID(), name))
 	}
 }
 
