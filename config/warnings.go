@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,9 @@ func (c *Config) Warnings() []string {
 		}
 		if u := r.Upstream; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(path, "upstream"), "%s is not encrypted: anybody on the way can read clients' credentials and private images", u)
+		}
+		if u := r.Upstream; u != nil && (u.Host == c.Listen || slices.Contains(r.Hosts, u.Host) || slices.Contains(r.Hosts, u.Hostname()) && !isLoopback(u.Hostname())) {
+			warn(child(path, "upstream"), "%q is also a name by which clients reach Sealgate: where it leads back here, Sealgate asks itself without end. Give the origin a name or an address of its own", u.Host)
 		}
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)

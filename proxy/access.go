@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,6 +21,9 @@ type record struct {
 	client   string
 	registry string
 	route    Route
+	// host and path are what a request asked for that was refused before it
+	// was a route.
+	host, path string
 
 	decision     string // allow, deny, pass, refuse or error
 	reason       string
@@ -37,7 +41,8 @@ func newRecord(r *http.Request, now time.Time) *record {
 	if err != nil {
 		client = r.RemoteAddr
 	}
-	return &record{start: now, id: hex.EncodeToString(id[:]), method: r.Method, client: client, decision: "refuse"}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return &record{start: now, id: hex.EncodeToString(id[:]), method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
 }
 
 func (rec *record) routed(route Route) {
@@ -57,7 +62,10 @@ func (rec *record) decided(d Decision, view trustcache.View) {
 }
 
 // listed notes an answer to a tag list.
-func (rec *record) listed(trustErr error) {
+func (rec *record) listed(view trustcache.View, trustErr error) {
+	if view.Snapshot != nil {
+		rec.stale = view.Stale
+	}
 	rec.decision, rec.reason = "allow", "signed"
 	switch {
 	case errors.Is(trustErr, trustcache.ErrNoTrustData):
@@ -78,15 +86,21 @@ func (rec *record) failed(e *Error) {
 	rec.reason, rec.cause = e.Reason, e.Cause
 }
 
-// log writes the access line. No header, query or credential is in it, and
-// what a client chose comes only as a parsed route.
+// log writes the access line. No header, query or credential is in it; what a
+// client chose comes as a parsed route, or cut short where it was none.
 func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	e := log.Info()
-	if out.status >= 500 && out.status != http.StatusServiceUnavailable {
+	switch {
+	case rec.reason == "upstream-mismatch" || rec.reason == "upstream-two-readings":
+		e = log.Error().Bool("alarm", true) // the registry does not have what was signed under its digest
+	case out.status >= 500:
 		e = log.Warn()
 	}
 	e.Str("request_id", rec.id).Str("client", rec.client).Str("method", rec.method).
 		Str("registry", rec.registry).Str("route", rec.route.Kind.String())
+	if rec.route.Kind == 0 {
+		e.Str("host", cut(rec.host)).Str("path", cut(rec.path))
+	}
 	if rec.route.Repository != "" {
 		e.Str("repository", rec.route.Repository)
 	}
@@ -116,6 +130,9 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	}
 	e.Int("status", out.status).Int64("bytes", out.bytes).Dur("duration_ms", now.Sub(rec.start)).Msg("request")
 }
+
+// cut keeps what a stranger sent from filling the log.
+func cut(s string) string { return s[:min(len(s), 200)] }
 
 // countingWriter notes status and bytes for the access line.
 type countingWriter struct {

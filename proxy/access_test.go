@@ -56,8 +56,8 @@ func TestOneAccessLineForEveryRequest(t *testing.T) {
 		{"a blob", "/v2/acme/app/blobs/" + p.a.blob, []string{"Authorization", alice}, map[string]any{
 			"route": "blob", "repository": "acme/app", "digest": p.a.blob, "decision": "pass", "status": 200.0}},
 		{"the version check", "/v2/", nil, map[string]any{"route": "base", "decision": "pass", "status": 401.0}},
-		{"no route", "/v2/acme/app/manifests//1.0?token=" + lie, nil, map[string]any{"route": "refused", "decision": "refuse", "reason": "no-route", "status": 404.0}},
-		{"an unknown host", "/v2/", []string{"Host", "evil.example"}, map[string]any{"route": "refused", "registry": "", "decision": "refuse", "reason": "unknown-host", "status": 421.0}},
+		{"no route", "/v2/acme/app/manifests//1.0?token=" + lie, nil, map[string]any{"route": "refused", "host": registryName, "path": "/v2/acme/app/manifests//1.0", "decision": "refuse", "reason": "no-route", "status": 404.0}},
+		{"an unknown host", "/v2/", []string{"Host", "evil.example"}, map[string]any{"route": "refused", "host": "evil.example", "path": "/v2/", "registry": "", "decision": "refuse", "reason": "unknown-host", "status": 421.0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {

@@ -85,3 +85,19 @@ func TestAnAnonymousGateShowsNoTrustDataOfAPrivateRepository(t *testing.T) {
 		t.Errorf("got %v", a)
 	}
 }
+
+// TestRefusedRequestsAreLoggedWithWhatTheyAskedFor, cut short and without the
+// query.
+func TestRefusedRequestsAreLoggedWithWhatTheyAskedFor(t *testing.T) {
+	w := newWorld(t, nil)
+	reg := w.front(t)
+	reg.Trust = &pretend{}
+	g := gateFor(t, reg)
+	g.get("/v2/app//manifests/x?token=secret")
+	g.log.wait(t, `"path":"/v2/app//manifests/x"`)
+	g.get("/" + strings.Repeat("x", 5000))
+	g.log.wait(t, `"path":"/`+strings.Repeat("x", 199)+`"`)
+	if strings.Contains(g.log.String(), "secret") || strings.Contains(g.log.String(), strings.Repeat("x", 201)) {
+		t.Error("the log holds a query or an endless path")
+	}
+}

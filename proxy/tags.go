@@ -25,7 +25,7 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, re
 	if trustErr != nil && !trustcache.Absent(trustErr) {
 		return errTrust(gun, trustErr)
 	}
-	rec.listed(trustErr)
+	rec.listed(view, trustErr)
 	limit := route.Limit
 	if limit < 0 {
 		limit = maxPage

@@ -79,8 +79,9 @@ func (s *spy) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		header := r.Header.Clone()
 		s.mu.Lock()
-		s.arrivals = append(s.arrivals, arrival{r.Method, r.RequestURI, r.Header.Clone(), len(body), len(r.TransferEncoding) > 0, len(r.Trailer) > 0})
+		s.arrivals = append(s.arrivals, arrival{r.Method, r.RequestURI, header, len(body), len(r.TransferEncoding) > 0, len(r.Trailer) > 0})
 		answer := s.answer
 		s.mu.Unlock()
 		if answer != nil {

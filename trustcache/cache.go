@@ -67,8 +67,9 @@ type Refresh struct {
 	Err      error // nil when the snapshot is good
 	// Panic is the stack of a panic of the Source, nil where there was none.
 	Panic []byte
-	// Standing says that an older snapshot goes on being used after Err.
-	Standing bool
+	// Standing says that an older snapshot goes on being used after Err;
+	// Recovered, that this good answer follows a failed one.
+	Standing, Recovered bool
 }
 
 // View is what a caller gets: a snapshot that may be used now.
@@ -351,7 +352,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 			stack = caught.Stack
 		}
 		standing := err != nil && f.st != nil && c.stands(f.st, now) == nil
-		c.opts.OnRefresh(Refresh{GUN: gun, Duration: now.Sub(start), Err: err, Panic: stack, Standing: standing})
+		c.opts.OnRefresh(Refresh{GUN: gun, Duration: now.Sub(start), Err: err, Panic: stack, Standing: standing, Recovered: err == nil && old != nil && old.err != nil})
 	}
 }
 

@@ -165,9 +165,15 @@ func transport(caFile, certFile, keyFile string, most int) (*upstream.Transport,
 // logRefresh says what became of a refresh: failures are worth a look, and a
 // failed verification is worth waking up for.
 func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
-	e := log.Debug()
+	var e *zerolog.Event
+	text := "trust refresh failed"
 	switch {
-	case r.Err == nil, trustcache.Absent(r.Err):
+	case r.Recovered:
+		e, text = log.Info(), "trust data is fresh again"
+	case r.Err == nil:
+		e, text = log.Debug(), "trust data is fresh"
+	case trustcache.Absent(r.Err):
+		e, text = log.Debug(), "no trust data"
 	case trustcache.Alarming(r.Err):
 		e = log.Error().Bool("alarm", true)
 	default:
@@ -176,5 +182,8 @@ func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 	if r.Panic != nil {
 		e.Bytes("stack", r.Panic)
 	}
-	e.Str("gun", r.GUN).Dur("duration_ms", r.Duration).AnErr("error", r.Err).Bool("standing", r.Standing).Msg("trust refresh")
+	if r.Err != nil {
+		e.AnErr("error", r.Err).Bool("standing", r.Standing)
+	}
+	e.Str("gun", r.GUN).Dur("duration_ms", r.Duration).Msg(text)
 }

@@ -62,6 +62,9 @@ func loadCA(stateDir string) (*tls.Certificate, string, error) {
 	if err == nil {
 		return &pair, certPath, nil
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, "", fmt.Errorf("state-dir %s: %w", stateDir, err)
+	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return nil, "", fmt.Errorf("the CA in %s cannot be used (move it away to have a new one made): %w", stateDir, err)
 	}
@@ -71,7 +74,7 @@ func loadCA(stateDir string) (*tls.Certificate, string, error) {
 		}
 	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("state-dir: %w", err)
 	}
 	made, err := issue(nil, nil, caLife)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -36,11 +37,20 @@ func (f *logFlags) logger(w io.Writer, byDefault string) (zerolog.Logger, error)
 	switch format {
 	case "json":
 	case "console":
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w)}
 	default:
 		return zerolog.Nop(), usage("--log-format %q: json or console is expected", format)
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func usage(format string, args ...any) error {
@@ -68,6 +78,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	logs := &logFlags{}
 	root := &cobra.Command{
 		Use:           "sealgate",
+		Version:       version,
 		Short:         "A registry proxy that makes unsigned tags invisible",
 		SilenceUsage:  true,
 		SilenceErrors: true,

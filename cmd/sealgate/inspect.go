@@ -24,10 +24,15 @@ func inspectCommand(stdout io.Writer) *cobra.Command {
 		Use:   "inspect REPO[:TAG]",
 		Short: "Show what is signed in a repository, or why a tag is visible or hidden",
 		Long: `Show the trust view of a repository as Sealgate sees it: signed tags, digests,
-roles, signers and expiries. REPO is the full name (registry.example.com/app),
+roles, signers and expiries. It asks Notary now, and the registry not at all; a
+running gate may be up to "refresh" behind, and knows what it has seen since its
+start: data that stands, has disappeared or was rolled back. Its log says so.
+
+REPO is the full name (registry.example.com/app),
 or without the registry's name where the configuration has only one registry.
 
-With a TAG the exit code says: 0 visible, 1 hidden, 3 it cannot be known.`,
+Exit codes: 0 the tag is visible (without a TAG: there is trust data), 1 it is
+hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		Args: cobra.ExactArgs(1),
 	}
 	path := configFlag(cmd)
@@ -86,6 +91,9 @@ func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string
 	}
 	if !found && len(cfg.Registries) > 1 {
 		return 0, "", "", usage("%q: begin with the name of one of the configured registries", arg)
+	}
+	if first, _, more := strings.Cut(repository, "/"); !found && more && (strings.ContainsAny(first, ".:") || first == "localhost") {
+		return 0, "", "", usage("%q: no registry %q is configured (there is %s)", arg, first, cfg.Registries[0].Name)
 	}
 	route, err := proxy.Parse("/v2/" + repository + "/manifests/" + cmp.Or(tag, "latest"))
 	if err != nil || route.Kind != proxy.ManifestByTag {
@@ -150,7 +158,7 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 	if report.err != nil {
 		report.Error = decision.Denial.Message
 	}
-	if errors.Is(report.err, trustcache.ErrUnpinned) {
+	if errors.Is(report.err, trustcache.ErrUnpinned) || errors.Is(report.err, trustcache.ErrMalicious) {
 		report.offer(ctx, reg.source)
 	}
 	if tag != "" {

@@ -9,7 +9,10 @@ import (
 	stdlog "log"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,7 +40,11 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return failed(serve(cmd.Context(), cfg, log))
+		if err := serve(cmd.Context(), cfg, log); err != nil {
+			log.Error().Err(err).Msg("failed")
+			return &exitError{code: exitFailed}
+		}
+		return nil
 	}
 	return cmd
 }
@@ -64,8 +71,35 @@ func serve(ctx context.Context, cfg *config.Config, log zerolog.Logger) error {
 	if tlsConfig == nil {
 		scheme = "http"
 	}
+	for _, reg := range cfg.Registries {
+		e := log.Info().Str("registry", reg.Name).Strs("hosts", reg.Hosts).Stringer("upstream", reg.Upstream)
+		if reg.Notary.URL != nil {
+			e.Stringer("notary", reg.Notary.URL)
+		}
+		e.Msg("standing in front of")
+	}
+	defer ignoreHangup(log)()
 	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
 	return runServer(ctx, listener, tlsConfig, p.handler, log)
+}
+
+// ignoreHangup keeps SIGHUP, which asks for a reload of other servers, from
+// ending this one. Call what it returns when done.
+func ignoreHangup(log zerolog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-hangups:
+				log.Error().Msg("SIGHUP: reload is not supported yet, restart instead; nothing has changed")
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { signal.Stop(hangups); close(done) }
 }
 
 // runServer serves on listener until ctx ends, then waits for the requests
