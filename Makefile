@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz e2e demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz e2e bench bench-smoke demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -44,6 +44,16 @@ fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
 	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 10m ./e2e
+
+bench: ## beside nginx, net/http and docker-registry; writes docs/performance.md (an idle machine, ten minutes)
+	@.ci/setup bench
+	CGO_ENABLED=0 go build -o bin/bench ./e2e/bench
+	bin/bench
+
+bench-smoke: ## the same in a minute, to see that it works; writes nothing
+	@.ci/setup bench
+	CGO_ENABLED=0 go build -o bin/bench ./e2e/bench
+	bin/bench -short
 
 demo: ## sealgate demo: a registry, a Notary and the proxy in one process
 	go run ./cmd/sealgate demo

@@ -146,12 +146,13 @@ func cleanPath(path string) bool {
 			return false
 		}
 	}
+	last := strings.LastIndexByte(path, '/')
 	for i := range len(path) {
 		c := path[i]
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
 		case strings.IndexByte("._-/:@+", c) >= 0:
-		case c == '%' && strings.HasPrefix(path[i:], "%3A") && !strings.Contains(path[i:], "/"):
+		case c == '%' && i > last && strings.HasPrefix(path[i:], "%3A"):
 		default:
 			return false
 		}
