@@ -91,23 +91,24 @@ func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
 		r = r.Clone(r.Context())
 		r.Header.Del("Upgrade")
 	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
 	var failed error
 	rp := httputil.ReverseProxy{
 		Rewrite:   p.rewrite,
 		Transport: p.via,
 		ModifyResponse: func(resp *http.Response) error {
-			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(stallTimeout, cancel)}
+			late.Stop()
+			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
 			return p.answer(resp)
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 		ErrorLog:     silent,
 		BufferPool:   copyBuffers,
 	}
-	out := &flowingWriter{ResponseWriter: w, conn: http.NewResponseController(w)}
-	defer out.conn.SetWriteDeadline(time.Time{}) // the connection may serve more requests
-	rp.ServeHTTP(out, r.WithContext(ctx))
+	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: http.NewResponseController(w)}, r.WithContext(ctx))
 	switch e := failed.(type) {
 	case nil:
 		return nil
@@ -116,6 +117,9 @@ func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := r.Context().Err(); err != nil {
 		return err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return p.fail(cause)
 	}
 	return p.fail(failed)
 }
@@ -168,9 +172,16 @@ func (p *passage) answer(resp *http.Response) error {
 	return nil
 }
 
-// stallTimeout is how long a body may stand still, on either side, before it
-// is cut: long enough for any network, too short to collect connections.
-const stallTimeout = time.Minute
+const (
+	// headerTimeout bounds the wait for an answer to what is passed on, with
+	// that for a connection.
+	headerTimeout = 30 * time.Second
+	// upstreamStall is how long an upstream may stand still in the middle of a
+	// body, clientStall a client. A client that reads slowly looks as if it
+	// stood still until the kernel has room for megabytes, so it has longer.
+	upstreamStall = time.Minute
+	clientStall   = 10 * time.Minute
+)
 
 // flowingBody is an upstream's body that must not stand still. Closing it
 // forgets the trailers: they would reach the client around the list of headers.
@@ -181,7 +192,7 @@ type flowingBody struct {
 }
 
 func (b *flowingBody) Read(p []byte) (int, error) {
-	b.stalled.Reset(stallTimeout)
+	b.stalled.Reset(upstreamStall)
 	n, err := b.ReadCloser.Read(p)
 	b.stalled.Stop()
 	return n, err
@@ -194,14 +205,16 @@ func (b *flowingBody) Close() error {
 	return err
 }
 
-// flowingWriter is a client that must go on reading.
+// flowingWriter is a client that must go on reading. Its deadline replaces the
+// server's WriteTimeout, which is for answers of a known small size and holds
+// again for the next request.
 type flowingWriter struct {
 	http.ResponseWriter
 	conn *http.ResponseController
 }
 
 func (w *flowingWriter) Write(p []byte) (int, error) {
-	w.conn.SetWriteDeadline(time.Now().Add(stallTimeout)) // where it cannot be set, there is no connection to hold
+	w.conn.SetWriteDeadline(time.Now().Add(clientStall)) // where it cannot be set, there is no connection to hold
 	return w.ResponseWriter.Write(p)
 }
 

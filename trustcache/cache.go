@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -21,8 +22,9 @@ const (
 	// retryAfterFailure: how long a failed update is not tried again.
 	retryAfterFailure = time.Second
 	// maxFirstLooks bounds the refreshes under way of repositories without a
-	// snapshot.
+	// snapshot, maxWaiting those of them that wait for their turn.
 	maxFirstLooks = 64
+	maxWaiting    = 4096
 	// patience: how long a caller waits for an update while a snapshot stands.
 	patience = 2 * time.Second
 )
@@ -97,7 +99,8 @@ type Cache struct {
 	flights map[string]*flight
 	closed  bool
 
-	firstLooks int // flights of repositories without a snapshot
+	waiting    int                 // flights of repositories without a snapshot
+	firstLooks *semaphore.Weighted // those of them that are under way
 
 	hits, misses atomic.Uint64
 }
@@ -143,7 +146,7 @@ func New(opts Options) *Cache {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	c := &Cache{opts: opts, flights: map[string]*flight{}}
+	c := &Cache{opts: opts, flights: map[string]*flight{}, firstLooks: semaphore.NewWeighted(maxFirstLooks)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.known, _ = simplelru.NewLRU(math.MaxInt, func(_ string, s *state) { c.bytes -= s.snap.Size() })
 	c.unknown, _ = simplelru.NewLRU[string, failure](opts.MaxUnknown, nil)
@@ -285,8 +288,7 @@ func (c *Cache) stands(st *state, now time.Time) error {
 }
 
 // startLocked joins the refresh of gun under way or starts one; nil when the
-// cache is closed, or when too many repositories are looked at for the first
-// time: names cost a stranger nothing to invent.
+// cache is closed, or when too many first looks wait already.
 func (c *Cache) startLocked(gun string, st *state) *flight {
 	if f, ok := c.flights[gun]; ok {
 		return f
@@ -296,10 +298,10 @@ func (c *Cache) startLocked(gun string, st *state) *flight {
 	}
 	f := &flight{start: c.opts.Now(), first: st == nil, done: make(chan struct{})}
 	if f.first {
-		if c.firstLooks == maxFirstLooks {
+		if c.waiting == maxWaiting {
 			return nil
 		}
-		c.firstLooks++
+		c.waiting++
 	}
 	c.flights[gun] = f
 	c.wg.Go(func() { c.refresh(gun, st, f) })
@@ -314,7 +316,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.Deadline)
 	defer cancel()
 	start := c.opts.Now()
-	snap, err := c.fetch(ctx, gun, prev)
+	snap, err := c.inTurn(ctx, f, gun, prev)
 	now := c.opts.Now()
 
 	c.mu.Lock()
@@ -341,7 +343,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	}
 	delete(c.flights, gun)
 	if f.first {
-		c.firstLooks--
+		c.waiting--
 	}
 	c.mu.Unlock()
 	close(f.done)
@@ -363,6 +365,18 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 func (c *Cache) good(snap *Snapshot, contact time.Time) *state {
 	lead := time.Duration((0.1 + 0.1*rand.Float64()) * float64(c.opts.Refresh))
 	return &state{snap: snap, contact: contact, early: contact.Add(c.opts.Refresh - lead)}
+}
+
+// inTurn fetches; a first look waits for its turn, so that names that cost a
+// stranger nothing to invent never take more than their share.
+func (c *Cache) inTurn(ctx context.Context, f *flight, gun string, prev *Snapshot) (*Snapshot, error) {
+	if f.first {
+		if err := c.firstLooks.Acquire(ctx, 1); err != nil {
+			return nil, fmt.Errorf("%w: %s: too many repositories are looked up at once", ErrUnreachable, gun)
+		}
+		defer c.firstLooks.Release(1)
+	}
+	return c.fetch(ctx, gun, prev)
 }
 
 // fetch keeps a panic of the source from ending the process.

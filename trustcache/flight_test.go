@@ -65,15 +65,15 @@ func TestDifferentRepositoriesDoNotWaitForEachOther(t *testing.T) {
 	in(t, s, trustcache.Options{}, func(t *testing.T, c *trustcache.Cache) {
 		start := time.Now()
 		var wg sync.WaitGroup
-		for i := range 64 {
+		for i := range 200 { // as after a start
 			wg.Go(func() {
 				_, err := c.Tag(t.Context(), fmt.Sprint(i), "latest")
 				must(t, err)
 			})
 		}
 		wg.Wait()
-		if took := time.Since(start); took != time.Second {
-			t.Errorf("took %s", took)
+		if took := time.Since(start); took != 4*time.Second {
+			t.Errorf("took %s, want four turns of at most 64", took)
 		}
 	})
 }
@@ -87,7 +87,7 @@ func TestInventedNamesDoNotHoldUpKnownRepositories(t *testing.T) {
 		s.tell(func(s *source) { s.slow = time.Second })
 		var refused atomic.Int32
 		var wg sync.WaitGroup
-		for i := range 1000 {
+		for i := range 5000 {
 			wg.Go(func() {
 				if _, err := c.Tag(t.Context(), fmt.Sprint("invented", i), "latest"); errors.Is(err, trustcache.ErrUnreachable) {
 					refused.Add(1)
@@ -102,8 +102,10 @@ func TestInventedNamesDoNotHoldUpKnownRepositories(t *testing.T) {
 			t.Errorf("the known repository waited %s and got %v", took, view.Stale)
 		}
 		wg.Wait()
-		if n := refused.Load(); n != 1000-64 {
-			t.Errorf("%d names were refused, want all but 64", n)
+		// 64 in each of the 20 seconds of the deadline have their turn; who is
+		// late in the last one may or may not.
+		if served := 5000 - refused.Load(); served < 19*64 || served > 20*64 {
+			t.Errorf("%d names were looked up", served)
 		}
 	})
 }

@@ -67,7 +67,7 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	bodies, err := transport(reg.UpstreamCAFile, "", "", 0)
+	bodies, err := transport(reg.UpstreamCAFile, "", "", maxBodies)
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
@@ -92,7 +92,7 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 	}
 	// What clients read of the trust server they read as themselves, not with
 	// our certificate, and without taking connections from refreshes.
-	passing, err := transport(reg.Notary.CAFile, "", "", 0)
+	passing, err := transport(reg.Notary.CAFile, "", "", maxAsking)
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
@@ -135,11 +135,15 @@ func expose(e string) proxy.Expose {
 	return proxy.ExposeNever
 }
 
-// maxAsking bounds the connections to one server for requests of our own.
-const maxAsking = 256
+// maxAsking bounds the connections to one server for requests of our own,
+// maxBodies those for what clients read for as long as they like.
+const (
+	maxAsking = 256
+	maxBodies = 2048
+)
 
-// transport makes the connections to one server; empty files mean the
-// system's authorities and no client certificate, zero most no bound.
+// transport makes at most most connections to one server; empty files mean the
+// system's authorities and no client certificate.
 func transport(caFile, certFile, keyFile string, most int) (*upstream.Transport, error) {
 	opts := upstream.Options{MaxConns: most}
 	if caFile != "" {

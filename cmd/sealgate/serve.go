@@ -110,7 +110,9 @@ func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config
 		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second, // no request has a body that is read
+		WriteTimeout:      2 * time.Minute,  // bodies that are passed on set their own deadline
 		IdleTimeout:       2 * time.Minute,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          stdlog.New(debugLog{log}, "", 0),
 		// "*" is refused by the handler like everything else that is no route.

@@ -76,14 +76,71 @@ func TestASlowRoleThatDecidesNothingDoesNotFailTheUpdate(t *testing.T) {
 
 func TestFilesThatAreTooLargeTogetherAreRefused(t *testing.T) {
 	w := newWorld(t)
-	for i := range 5 {
-		role := fmt.Sprintf("targets/signer%d", i)
-		w.delegate(role)
-		w.declare[role] = data.FileMeta{Length: 8 << 20, Hashes: data.Hashes{"sha256": make([]byte, 32)}}
+	w.delegate(releases)
+	for i := range 40 {
+		w.delegate(fmt.Sprintf("%s/signer%d", releases, i))
 	}
 	w.publish()
-	_, err := w.fetch(w.source(), nil)
+	w.verified(w.source(), nil)
+	const most = 20 << 10 // enough for each of them alone
+	_, err := w.fetch(w.source(func(o *notary.Options) {
+		o.Limits = notary.Limits{Root: most, Timestamp: most, Snapshot: most, Targets: most, Memory: most}
+	}), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
+	if !strings.Contains(err.Error(), "larger than") {
+		t.Error(err)
+	}
+}
+
+// TestASignerWhoseWordDoesNotCountStopsNothing, with a huge file or many roles
+// below his own.
+func TestASignerWhoseWordDoesNotCountStopsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.delegate("targets/bob")
+	w.sign(releases, "latest", 1)
+	w.publish()
+	s := w.source(func(o *notary.Options) { o.Limits.Roles = 10 })
+	snap := w.verified(s, nil)
+	for i := range 20 {
+		w.delegate(fmt.Sprintf("targets/bob/%d", i))
+	}
+	w.sign(releases, "latest", 2)
+	w.publishRoles(releases, "targets/bob")
+	snap = w.verified(s, snap)
+	wantDigest(t, snap, "latest", 2)
+	w.declare["targets/bob"] = data.FileMeta{Length: 33 << 20, Hashes: data.Hashes{"sha256": make([]byte, 32)}}
+	w.sign(releases, "latest", 3)
+	w.publishRoles(releases)
+	wantDigest(t, w.verified(s, snap), "latest", 3)
+}
+
+// TestSignersWhoTakeTurnsDoNotLetARoleGoBack: one is added, signs, and is
+// removed; what the other had reached still holds.
+func TestSignersWhoTakeTurnsDoNotLetARoleGoBack(t *testing.T) {
+	w := newWorld(t)
+	w.delegate(releases)
+	w.sign(releases, "latest", 1)
+	w.publish()
+	old := w.keep()
+	s := w.source()
+	snap := w.verified(s, nil)
+	w.sign(releases, "latest", 2)
+	w.publish()
+	snap = w.verified(s, snap)
+	alice, bob := w.parties[releases].keys[0], newSigner(t)
+	w.parties[releases].keys, w.parties[releases].hands = []*signer{alice, bob}, []*signer{bob}
+	w.sign(releases, "latest", 3)
+	w.publish()
+	snap = w.verified(s, snap)
+	w.parties[releases].keys, w.parties[releases].hands = []*signer{alice}, nil
+	w.publishRoles("targets")
+	w.use(releases, old[releases])
+	w.publishSnapshot()
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	w.publish()
+	wantDigest(t, w.verified(s, snap), "latest", 3)
 }
 
 // TestErrorsQuoteLittleOfHostileFiles: clients, logs and terminals see them.

@@ -168,17 +168,18 @@ func (u *update) establishRoot() error {
 	if err := u.floors.accept("root", u.root.role("root"), u.root.verified(), u.root.payload); err != nil {
 		return u.bad("root", err)
 	}
-	if !u.now.Before(u.root.expires) || u.now.Sub(u.rootPolled()) >= u.source.opts.RootPoll {
+	if !u.now.Before(u.root.expires) {
 		return u.advanceRoot()
 	}
-	return nil
-}
-
-func (u *update) rootPolled() time.Time {
-	if u.memo == nil {
-		return u.now
+	if u.memo == nil || u.now.Sub(u.memo.rootPolled) < u.source.opts.RootPoll {
+		return nil
 	}
-	return u.memo.rootPolled
+	// A rotation may be published right after this: it must not use up the one
+	// time that a bad signature leads here.
+	u.rootPolled = true
+	err = u.advanceRoot()
+	u.rootAdvanced = false
+	return err
 }
 
 func (u *update) firstRoot() error {

@@ -103,8 +103,8 @@ func TestFloorsOutliveTheSource(t *testing.T) {
 	w.verified(w.source(keptIn(kept), firstUse), nil)
 	state := kept.saved[0]
 	for _, role := range []string{"root", "timestamp", "snapshot", "targets", releases, "targets/alice"} {
-		if floor := state.Floors[role]; floor.Version != w.version[role] {
-			t.Errorf("floor of %s is %d, expected %d", role, floor.Version, w.version[role])
+		if floors := state.Floors[role]; len(floors) != 1 || floors[0].Version != w.version[role] {
+			t.Errorf("floor of %s is %d, expected %d", role, floors[0].Version, w.version[role])
 		}
 	}
 	before := maps.Clone(state.Floors)

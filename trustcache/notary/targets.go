@@ -63,26 +63,30 @@ const namersTimeout = 5 * time.Second
 func (u *update) readRoles(m *memo) error {
 	deciding := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
 	var naming []delegation
-	appoint := func(r *targetsRole) error {
-		m.roles = append(m.roles, r)
-		for _, child := range r.children {
+	left := u.source.opts.Limits.Memory // for all files of the repository together
+	read := func(u *update, d delegation) error {
+		if left -= m.snapshot.meta[d.name].Length; left < 0 {
+			return u.bad(d.name, fmt.Errorf("with it the repository's files are larger than %d bytes", u.source.opts.Limits.Memory))
+		}
+		role, err := u.readRole(m.snapshot, d)
+		if err != nil || role == nil {
+			return err
+		}
+		if n := len(m.roles) + len(deciding) + len(naming) + len(role.children); n > u.source.opts.Limits.Roles {
+			return u.bad(d.name, fmt.Errorf("with it there are more than %d delegations", u.source.opts.Limits.Roles))
+		}
+		m.roles = append(m.roles, role)
+		for _, child := range role.children {
 			if decides(child.name) {
 				deciding = append(deciding, child)
 			} else {
 				naming = append(naming, child)
 			}
 		}
-		if len(m.roles)+len(deciding)+len(naming) > u.source.opts.Limits.Roles {
-			return u.bad(r.name, fmt.Errorf("more than %d delegations", u.source.opts.Limits.Roles))
-		}
 		return nil
 	}
 	for ; len(deciding) > 0; deciding = deciding[1:] {
-		role, err := u.readRole(m.snapshot, deciding[0])
-		if err == nil && role != nil {
-			err = appoint(role)
-		}
-		if err != nil {
+		if err := read(u, deciding[0]); err != nil {
 			return err
 		}
 	}
@@ -91,16 +95,9 @@ func (u *update) readRoles(m *memo) error {
 	named := *u
 	named.ctx = ctx
 	for ; len(naming) > 0; naming = naming[1:] {
-		role, err := named.readRole(m.snapshot, naming[0])
-		if err != nil {
+		if err := read(&named, naming[0]); err != nil {
 			m.notes = append(m.notes, trustcache.Evidence{Role: naming[0].name, Note: err.Error()})
 			m.complete = m.complete && !errors.Is(err, trustcache.ErrUnreachable)
-			continue
-		}
-		if role != nil {
-			if err := appoint(role); err != nil {
-				return err
-			}
 		}
 	}
 	return nil

@@ -33,7 +33,8 @@ type update struct {
 
 	floors       *floors
 	root         *root
-	rootAdvanced bool
+	rootAdvanced bool // the chain was followed because something pointed to it
+	rootPolled   bool // the chain was followed because it was time
 }
 
 // begin finds out what is known of the GUN and whether anything may be
@@ -47,7 +48,7 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	if u.state, err = s.opts.Store.Load(gun); err != nil {
 		return nil, u.unreachable("trust state cannot be read")
 	}
-	var known map[string]Floor
+	var known map[string][]Floor
 	if u.state != nil {
 		known = u.state.Floors
 		if prev != nil {
@@ -108,7 +109,7 @@ func (u *update) unchanged(ts *timestampFile) bool {
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.rootPolled = u.root, u.now
-	if u.memo != nil && !u.rootAdvanced {
+	if u.memo != nil && !u.rootAdvanced && !u.rootPolled {
 		m.rootPolled = u.memo.rootPolled
 	}
 	c := trustcache.Contents{GUN: u.gun, Evidence: m.evidence(ts), Memo: m, MemoSize: m.size()}
@@ -285,24 +286,12 @@ func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
 			return fmt.Errorf("%d roles where %d are the most", len(meta), most)
 		}
 		snap.verified, snap.meta = head, meta
-		return u.checkSum(meta)
+		return nil
 	})
 	if err != nil {
 		return nil, u.bad("snapshot", err)
 	}
 	return snap, nil
-}
-
-// checkSum bounds the metadata of one repository all together.
-func (u *update) checkSum(meta map[string]data.FileMeta) error {
-	left := u.source.opts.Limits.Memory
-	for role, m := range meta {
-		if m.Length < 0 || m.Length > left {
-			return fmt.Errorf("its files, %s among them, are declared with more than %d bytes", role, u.source.opts.Limits.Memory)
-		}
-		left -= m.Length
-	}
-	return nil
 }
 
 // namesRoot says whether the snapshot and the trusted root belong together.
