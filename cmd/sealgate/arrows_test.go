@@ -21,7 +21,6 @@ var arrows = map[string][]string{
 	"cmd/sealgate":      {"*"},
 	"config":            nil,
 	"proxy":             {"proxy/content", "proxy/upstream", "rewrite", "trustcache"},
-	"proxy/admin":       {"trustcache"},
 	"proxy/content":     nil,
 	"proxy/upstream":    nil,
 	"rewrite":           nil,
