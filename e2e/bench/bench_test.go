@@ -213,6 +213,16 @@ func TestAPartialReportHasNoRowsOfOtherParts(t *testing.T) {
 	}
 }
 
+func TestABusyMachineIsNamed(t *testing.T) {
+	for load, busy := range map[string]bool{"0.31": false, "3.57": true, "": false} {
+		r := whole()
+		r.machine.load = load
+		if strings.Contains(r.text(), "busy") != busy {
+			t.Errorf("load %q: want busy %v in\n%s", load, busy, r.text())
+		}
+	}
+}
+
 func TestOnlyAWholeRunWritesTheDocument(t *testing.T) {
 	for args, out := range map[string]string{
 		"":                       document,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -39,6 +40,10 @@ Measured %s in %s, at commit %s.
 | CPU | what the server's own processes used, wrk and what stands behind them left out |
 
 `, m.when.Format("2006-01-02 15:04 UTC"), r.took.Round(time.Second), m.commit, m.cores, m.cpu, m.memory, m.kernel, m.load, m.goes, m.nginx, m.registry, m.wrk, r.settings.Rounds, r.settings.Seconds)
+	// Building this program just before leaves some load behind.
+	if load, err := strconv.ParseFloat(m.load, 64); err == nil && load > 1 {
+		fmt.Fprintf(b, "**The machine was busy with other things before the run (load %s): do not rely on the figures.**\n\n", m.load)
+	}
 	if r.settings.Short || len(r.settings.parts) < len(parts) {
 		b.WriteString("**A short or partial run: it shows that the bench works, and nothing else.**\n\n")
 	}
