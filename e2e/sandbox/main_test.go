@@ -124,11 +124,17 @@ func needTool(t *testing.T, name string) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed, and CI has to run this test", name)
-	}
-	t.Skipf("%s is not installed", name)
+	cannotRun(t, name+" is not installed")
 	return ""
+}
+
+// cannotRun skips a test that lacks something; in CI nothing may be lacking.
+func cannotRun(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s, and CI has to run this test", why)
+	}
+	t.Skip(why)
 }
 
 // tool is a command line with its environment.

@@ -11,19 +11,26 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// TestAKeyThatIsAddedDoesNotLetARoleGoBack: after `docker trust signer add` the
-// old keys still sign, so what they signed before must not count again.
-func TestAKeyThatIsAddedDoesNotLetARoleGoBack(t *testing.T) {
-	w := newWorld(t)
+// signedTwice is a world in which releases has moved on once, what was verified
+// of it, and its files from before.
+func signedTwice(t *testing.T) (w *world, s *notary.Source, snap *trustcache.Snapshot, old map[string][]byte) {
+	t.Helper()
+	w = newWorld(t)
 	w.delegate(releases)
 	w.sign(releases, "latest", 1)
 	w.publish()
-	old := w.keep()
-	s := w.source()
-	snap := w.verified(s, nil)
+	old = w.keep()
+	s = w.source()
+	snap = w.verified(s, nil)
 	w.sign(releases, "latest", 2)
 	w.publish()
-	snap = w.verified(s, snap)
+	return w, s, w.verified(s, snap), old
+}
+
+// TestAKeyThatIsAddedDoesNotLetARoleGoBack: after `docker trust signer add` the
+// old keys still sign, so what they signed before must not count again.
+func TestAKeyThatIsAddedDoesNotLetARoleGoBack(t *testing.T) {
+	w, s, snap, old := signedTwice(t)
 	for _, keys := range [][]*signer{
 		{w.parties[releases].keys[0], newSigner(t)}, // one added
 		{w.parties[releases].keys[0]},               // and taken away again
@@ -118,16 +125,7 @@ func TestASignerWhoseWordDoesNotCountStopsNothing(t *testing.T) {
 // TestSignersWhoTakeTurnsDoNotLetARoleGoBack: one is added, signs, and is
 // removed; what the other had reached still holds.
 func TestSignersWhoTakeTurnsDoNotLetARoleGoBack(t *testing.T) {
-	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.publish()
-	old := w.keep()
-	s := w.source()
-	snap := w.verified(s, nil)
-	w.sign(releases, "latest", 2)
-	w.publish()
-	snap = w.verified(s, snap)
+	w, s, snap, old := signedTwice(t)
 	alice, bob := w.parties[releases].keys[0], newSigner(t)
 	w.parties[releases].keys, w.parties[releases].hands = []*signer{alice, bob}, []*signer{bob}
 	w.sign(releases, "latest", 3)
