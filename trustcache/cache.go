@@ -35,8 +35,8 @@ type Source interface {
 	// is the last snapshot that Fetch returned for it, or nil where none is
 	// remembered; a Source must not rely on getting it back to refuse older
 	// versions. The cache calls Fetch for one repository at most once at a
-	// time, for different ones concurrently. Every error wraps one of this
-	// package's sentinels.
+	// time, unless it was forgotten during a call, and for different ones
+	// concurrently. Every error wraps one of this package's sentinels.
 	Fetch(ctx context.Context, gun string, prev *Snapshot) (*Snapshot, error)
 }
 
@@ -82,6 +82,19 @@ type View struct {
 	Stale error
 	// Contact is when the source last gave a good answer.
 	Contact time.Time
+
+	// found is where the snapshot has the tag that Tag was asked for, so that
+	// nobody has to look for it again.
+	tag   string
+	found place
+}
+
+// Lookup is Snapshot.Lookup.
+func (v View) Lookup(tag string) (Target, bool) {
+	if v.tag != "" && v.tag == tag {
+		return v.at(v.found)
+	}
+	return v.Snapshot.Lookup(tag)
 }
 
 // Cache is safe for concurrent use. Close it to end its refreshes.
@@ -102,8 +115,11 @@ type Cache struct {
 	waiting    int                 // flights of repositories without a snapshot
 	firstLooks *semaphore.Weighted // those of them that are under way
 
-	hits, misses atomic.Uint64
+	counts *counts
 }
+
+// counts go on over a reload: the caches before and after share them.
+type counts struct{ hits, misses atomic.Uint64 }
 
 // state is what is known of one repository; replaced, never modified.
 type state struct {
@@ -146,7 +162,7 @@ func New(opts Options) *Cache {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	c := &Cache{opts: opts, flights: map[string]*flight{}, firstLooks: semaphore.NewWeighted(maxFirstLooks)}
+	c := &Cache{opts: opts, counts: &counts{}, flights: map[string]*flight{}, firstLooks: semaphore.NewWeighted(maxFirstLooks)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.known, _ = simplelru.NewLRU(math.MaxInt, func(_ string, s *state) { c.bytes -= s.snap.Size() })
 	c.unknown, _ = simplelru.NewLRU[string, failure](opts.MaxUnknown, nil)
@@ -181,15 +197,21 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 	now := c.opts.Now()
 	c.mu.Lock()
 	st, have := c.known.Get(gun)
-	if have && c.fresh(st, now) && !misses(st, tag, now) {
-		if !now.Before(st.early) && !now.Before(st.retry) {
-			c.startLocked(gun, st)
+	if have && c.fresh(st, now) {
+		found := nowhere
+		if tag != "" {
+			found = st.snap.find(tag)
 		}
-		c.mu.Unlock()
-		c.hits.Add(1)
-		return c.answer(gun, st, now)
+		if tag == "" || found != nowhere || now.Sub(st.contact) < missAge {
+			if !now.Before(st.early) && !now.Before(st.retry) {
+				c.startLocked(gun, st)
+			}
+			c.mu.Unlock()
+			c.counts.hits.Add(1)
+			return View{Snapshot: st.snap, Contact: st.contact, tag: tag, found: found}, nil
+		}
 	}
-	c.misses.Add(1)
+	c.counts.misses.Add(1)
 	if have && now.Before(st.retry) {
 		c.mu.Unlock()
 		return c.answer(gun, st, now)
@@ -206,15 +228,6 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 		return c.answer(gun, st, now)
 	}
 	return c.wait(ctx, gun, f, st)
-}
-
-// misses says whether a refresh may bring a tag that the snapshot lacks.
-func misses(st *state, tag string, now time.Time) bool {
-	if tag == "" || now.Sub(st.contact) < missAge {
-		return false
-	}
-	_, found := st.snap.Lookup(tag)
-	return !found
 }
 
 // wait waits for the refresh: as long as it takes where there is nothing to
@@ -319,29 +332,19 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	snap, err := c.inTurn(ctx, f, gun, prev)
 	now := c.opts.Now()
 
-	c.mu.Lock()
 	switch {
 	case err == nil:
 		f.st = c.good(snap, start)
-		c.putLocked(gun, f.st)
-		c.unknown.Remove(gun)
 	case old != nil:
-		failed := *old
-		if !errors.Is(old.err, ErrVanished) || errors.Is(err, ErrVanished) {
-			failed.err = err // only good metadata ends "vanished"
-		}
-		failed.retry = now.Add(retryAfterFailure)
-		f.st = &failed
-		c.putLocked(gun, f.st)
+		f.st = old.failed(err, now)
 	default:
 		f.err = err
-		hold := retryAfterFailure
-		if errors.Is(err, ErrNoTrustData) {
-			hold = missAge
-		}
-		c.unknown.Add(gun, failure{err: err, until: now.Add(hold)})
 	}
-	delete(c.flights, gun)
+	c.mu.Lock()
+	if c.flights[gun] == f { // else the repository was forgotten meanwhile
+		delete(c.flights, gun)
+		c.landLocked(gun, f, now)
+	}
 	if f.first {
 		c.waiting--
 	}
@@ -365,6 +368,30 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 func (c *Cache) good(snap *Snapshot, contact time.Time) *state {
 	lead := time.Duration((0.1 + 0.1*rand.Float64()) * float64(c.opts.Refresh))
 	return &state{snap: snap, contact: contact, early: contact.Add(c.opts.Refresh - lead)}
+}
+
+// failed is the state after a failed refresh.
+func (st *state) failed(err error, now time.Time) *state {
+	after := *st
+	if !errors.Is(st.err, ErrVanished) || errors.Is(err, ErrVanished) {
+		after.err = err // only good metadata ends "vanished"
+	}
+	after.retry = now.Add(retryAfterFailure)
+	return &after
+}
+
+// landLocked keeps what a refresh brought.
+func (c *Cache) landLocked(gun string, f *flight, now time.Time) {
+	if f.st != nil {
+		c.putLocked(gun, f.st)
+		c.unknown.Remove(gun)
+		return
+	}
+	hold := retryAfterFailure
+	if errors.Is(f.err, ErrNoTrustData) {
+		hold = missAge
+	}
+	c.unknown.Add(gun, failure{err: f.err, until: now.Add(hold)})
 }
 
 // inTurn fetches; a first look waits for its turn, so that names that cost a

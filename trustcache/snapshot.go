@@ -178,15 +178,34 @@ func intern(m map[string]uint32, key string, add func()) uint32 {
 func (t *table) GUN() string { return t.gun }
 
 // Lookup returns what was signed for tag.
-func (t *table) Lookup(tag string) (Target, bool) {
+func (t *table) Lookup(tag string) (Target, bool) { return t.at(t.find(tag)) }
+
+// place is where a table has a tag: an index of tags, then, counted on, of
+// unusable.
+type place int
+
+const nowhere place = -1
+
+func (t *table) find(tag string) place {
 	if i, ok := slices.BinarySearch(t.tags, tag); ok {
-		return t.target(i), true
+		return place(i)
 	}
 	byTag := func(u Target, tag string) int { return strings.Compare(u.Tag, tag) }
 	if i, ok := slices.BinarySearchFunc(t.unusable, tag, byTag); ok {
-		return t.unusable[i], true
+		return place(len(t.tags) + i)
 	}
-	return Target{}, false
+	return nowhere
+}
+
+func (t *table) at(p place) (Target, bool) {
+	switch i := int(p); {
+	case p == nowhere:
+		return Target{}, false
+	case i < len(t.tags):
+		return t.target(i), true
+	default:
+		return t.unusable[i-len(t.tags)], true
+	}
 }
 
 // At returns the i-th servable tag in sorted order, 0 ≤ i < Len.

@@ -11,7 +11,8 @@ type Stats struct {
 	// standing while it gives no good answer or waiting to be asked for, and no
 	// longer usable.
 	Fresh, Stale, Ended int
-	// Hits are answers from memory, Misses those that needed the source.
+	// Hits are answers from memory, Misses those that needed the source. They go
+	// on where another cache adopts this one.
 	Hits, Misses uint64
 }
 
@@ -29,7 +30,7 @@ func (c *Cache) Stats() Stats {
 	now := c.opts.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Stats{Known: c.known.Len(), Bytes: c.bytes, Unknown: c.unknown.Len(), Hits: c.hits.Load(), Misses: c.misses.Load()}
+	s := Stats{Known: c.known.Len(), Bytes: c.bytes, Unknown: c.unknown.Len(), Hits: c.counts.hits.Load(), Misses: c.counts.misses.Load()}
 	for _, st := range c.known.Values() {
 		switch {
 		case c.stands(st, now) != nil:

@@ -19,7 +19,7 @@ func newPrefixes(list []string) prefixes {
 			p = append(p, prefix)
 		}
 	}
-	return p
+	return exact(p)
 }
 
 // cover says whether name begins with one of the prefixes. Whatever sorts

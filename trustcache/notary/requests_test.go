@@ -89,6 +89,27 @@ func TestADelegationWithOtherKeysIsFetchedAnew(t *testing.T) {
 	wantDigest(t, w.verified(s, snap), "latest", 1)
 }
 
+func TestADelegationThatNeedsMoreKeysIsFetchedAnew(t *testing.T) {
+	w := newWorld(t)
+	p := w.delegate(releases)
+	p.keys = append(p.keys, newSigner(t))
+	p.hands = p.keys[:1]
+	w.sign(releases, "latest", 1)
+	w.publish()
+	s := w.source()
+	snap := w.verified(s, nil)
+
+	// targets now wants both keys, and the file in releases is still the one
+	// that one of them signed.
+	p.threshold = 2
+	w.publishRoles("targets")
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	p.hands = nil
+	w.publishRoles(releases)
+	wantDigest(t, w.verified(s, snap), "latest", 1)
+}
+
 func TestADelegationWithOtherPathsIsJudgedAnew(t *testing.T) {
 	w := newWorld(t)
 	w.delegate(releases)

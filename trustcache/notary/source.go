@@ -17,6 +17,8 @@ package notary
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -48,8 +50,9 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Source implements trustcache.Source. It is safe for concurrent use, with at
-// most one Fetch per GUN at a time.
+// Source implements trustcache.Source. It is safe for concurrent use; where
+// two update one GUN at once, also through two Sources that share a Store, the
+// later one starts again from what the other has stored.
 type Source struct {
 	opts   Options
 	memory *semaphore.Weighted
@@ -73,14 +76,50 @@ func New(opts Options) *Source {
 	return &Source{opts: opts, memory: semaphore.NewWeighted(opts.Limits.Memory)}
 }
 
+// maxConflicts is how often an update is tried whose trust state others change
+// under it.
+const maxConflicts = 3
+
 // Fetch brings the verified view of gun up to date. See trustcache.Source.
 func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapshot) (snap *trustcache.Snapshot, err error) {
 	defer trustcache.CatchPanic(gun, &err) // a library over hostile bytes
-	u, err := s.begin(ctx, gun, prev)
-	if err != nil {
-		return nil, err
+	for range maxConflicts {
+		var u *update
+		if u, err = s.begin(ctx, gun, prev); err != nil {
+			return nil, err
+		}
+		if snap, err = u.run(); !errors.Is(err, ErrConflict) {
+			return snap, err
+		}
 	}
-	return u.run()
+	return nil, fmt.Errorf("%w: %s: its trust state is changed by others all the time", trustcache.ErrUnreachable, gun)
+}
+
+// Forget drops what is remembered of gun in the Store: its roots and versions.
+// The next Fetch looks at it for the first time, and so does one that is under
+// way, whatever it has verified so far. Where a cache holds snapshots of gun,
+// forget it here first and there afterwards.
+func (s *Source) Forget(gun string) error {
+	if err := s.opts.Store.Forget(gun); err != nil {
+		return fmt.Errorf("forget %q: %w", gun, err)
+	}
+	return nil
+}
+
+// Accepts says whether the root of a snapshot that a Source made, this one or
+// another, satisfies the pins of this one, so that it may go on being used
+// here. It asks nobody. False is no verdict on the repository: a Fetch may
+// find a newer root that satisfies them.
+func (s *Source) Accepts(snap *trustcache.Snapshot) bool {
+	m, ours := snap.Memo().(*memo)
+	if !ours {
+		return false
+	}
+	pins := s.opts.RootKeys(snap.GUN())
+	if len(pins) == 0 && !s.opts.TrustOnFirstUse {
+		return false
+	}
+	return m.root.satisfies(pins) || m.anchor.satisfies(pins)
 }
 
 // OfferedKey is a root key that a Notary server offers and nobody verified.
@@ -107,8 +146,9 @@ func (s *Source) Offered(ctx context.Context, gun string) (keys []OfferedKey, er
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range offered.role("root").keys {
-		keys = append(keys, OfferedKey{KeyID: k.canonical, Subject: k.cert.Subject.CommonName, Expires: k.cert.NotAfter})
+	for _, k := range offered.roles["root"].keys {
+		cert := offered.keys.read[k.id].cert
+		keys = append(keys, OfferedKey{KeyID: k.canonical, Subject: cert.Subject.CommonName, Expires: cert.NotAfter})
 	}
 	return keys, nil
 }

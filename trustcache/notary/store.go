@@ -20,20 +20,30 @@ type Floor struct {
 }
 
 // State is what must outlive a snapshot for versions never to go back: the
-// newest verified root and the floor of every role ever seen.
+// newest verified root and the floor of every role ever seen. It is not
+// modified once it has been saved.
 type State struct {
-	Root   []byte
+	Root []byte
+	// Anchor is the root that itself matched the pins, or was the first one
+	// seen, and that Root descends from; nil where Root is its own anchor.
+	Anchor []byte
 	Floors map[string][]Floor // by role; more than one where signers took turns
 }
 
+// ErrConflict: what is stored is no longer what was loaded.
+var ErrConflict = errors.New("the trust state was changed by another")
+
 // Store keeps the State of each GUN. Implementations are safe for concurrent
-// use; Save stores the whole state or none of it.
+// use; several Sources may share one.
 type Store interface {
-	// Load returns the state of gun, nil where none was ever saved. The caller
-	// does not modify it.
+	// Load returns the state of gun, nil where there is none.
 	Load(gun string) (*State, error)
-	// Save replaces the state of gun. The caller does not modify it afterwards.
-	Save(gun string, state *State) error
+	// Save replaces old, which Load returned, by state: the whole of it or
+	// nothing. Where old is no longer what is stored, because another saved or
+	// forgot it, it stores nothing and returns an error that wraps ErrConflict.
+	Save(gun string, old, state *State) error
+	// Forget drops the state of gun, if there is any.
+	Forget(gun string) error
 }
 
 // MemoryStore is a Store that lasts as long as the process.
@@ -53,10 +63,21 @@ func (m *MemoryStore) Load(gun string) (*State, error) {
 }
 
 // Save implements Store.
-func (m *MemoryStore) Save(gun string, state *State) error {
+func (m *MemoryStore) Save(gun string, old, state *State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.states[gun] != old {
+		return ErrConflict
+	}
 	m.states[gun] = state
+	return nil
+}
+
+// Forget implements Store.
+func (m *MemoryStore) Forget(gun string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.states, gun)
 	return nil
 }
 
@@ -78,6 +99,12 @@ func newFloors(old map[string][]Floor) *floors {
 // seen says whether the role was ever accepted.
 func (f *floors) seen(role string) bool { _, ok := f.old[role]; return ok }
 
+// last says whether v is what was last accepted for the role.
+func (f *floors) last(role string, v verified) bool {
+	list := f.old[role]
+	return len(list) > 0 && list[0].Version == v.version && list[0].Payload == v.payload
+}
+
 // errBelowFloor: the version is older than one that was accepted.
 var errBelowFloor = errors.New("older than a version that was accepted before")
 
@@ -85,18 +112,18 @@ var errBelowFloor = errors.New("older than a version that was accepted before")
 const maxFloors = 16
 
 // accept checks a verified role against its floors and raises them.
-func (f *floors) accept(role string, keys *roleKeys, v verified, payload []byte) error {
-	raised := Floor{Signers: v.signers, Version: v.Version, Payload: sha256.Sum256(payload)}
+func (f *floors) accept(role string, keys *roleKeys, v verified) error {
+	raised := Floor{Signers: v.signers, Version: v.version, Payload: v.payload}
 	var kept []Floor
 	for _, old := range f.old[role] {
 		switch {
 		case !keys.satisfiedBy(old.Signers):
 			continue // their keys were taken away
-		case v.Version < old.Version:
-			return fmt.Errorf("version %d is %w (%d)", v.Version, errBelowFloor, old.Version)
-		case v.Version == old.Version && raised.Payload != old.Payload:
-			return fmt.Errorf("version %d has other content than when it was accepted before", v.Version)
-		case v.Version == old.Version:
+		case v.version < old.Version:
+			return fmt.Errorf("version %d is %w (%d)", v.version, errBelowFloor, old.Version)
+		case v.version == old.Version && raised.Payload != old.Payload:
+			return fmt.Errorf("version %d has other content than when it was accepted before", v.version)
+		case v.version == old.Version:
 			raised.Signers = union(raised.Signers, old.Signers)
 		case !includes(old.Signers, raised.Signers):
 			kept = append(kept, old) // it may hold when the new signers are gone

@@ -27,12 +27,12 @@ func (s *store) Load(gun string) (*notary.State, error) {
 	return s.MemoryStore.Load(gun)
 }
 
-func (s *store) Save(gun string, state *notary.State) error {
+func (s *store) Save(gun string, old, state *notary.State) error {
 	if s.save != nil {
 		return s.save
 	}
 	s.saved = append(s.saved, state)
-	return s.MemoryStore.Save(gun, state)
+	return s.MemoryStore.Save(gun, old, state)
 }
 
 func keptIn(s notary.Store) func(*notary.Options) {

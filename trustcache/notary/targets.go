@@ -34,16 +34,19 @@ type delegation struct {
 	paths prefixes // of the target names it may sign, parents' applied
 }
 
-func (d *delegation) allows(tag string) bool { return d.paths.cover(tag) }
-
-// targetsRole is a verified targets or delegation file.
+// targetsRole is a verified targets or delegation file, as it is kept for the
+// next update.
 type targetsRole struct {
-	delegation
 	verified
+	name     string
+	keys     [sha256.Size]byte // the set that it was verified with
+	paths    prefixes
 	hash     [sha256.Size]byte
 	entries  []entry
 	children []delegation
 }
+
+func (r *targetsRole) allows(tag string) bool { return r.paths.cover(tag) }
 
 // entry is one signed tag.
 type entry struct {
@@ -60,15 +63,19 @@ const namersTimeout = 5 * time.Second
 // those that decide before the others, which must not use up their time; it
 // leaves in m the roles that were verified. Any failure of a role that decides
 // fails the update; one that only names signers is noted and left out.
-func (u *update) readRoles(m *memo) error {
-	deciding := []delegation{{name: targetsName, keys: u.root.role(targetsName), paths: prefixes{""}}}
+func (u *update) readRoles(snap *snapshotFile, m *memo) error {
+	keys, err := u.keysOf(targetsName)
+	if err != nil {
+		return err
+	}
+	deciding := []delegation{{name: targetsName, keys: keys, paths: prefixes{""}}}
 	var naming []delegation
 	left := u.source.opts.Limits.Memory // for all files of the repository together
 	read := func(u *update, d delegation) error {
-		if left -= m.snapshot.meta[d.name].Length; left < 0 {
+		if left -= snap.meta[d.name].Length; left < 0 {
 			return u.bad(d.name, fmt.Errorf("with it the repository's files are larger than %d bytes", u.source.opts.Limits.Memory))
 		}
-		role, err := u.readRole(m.snapshot, d)
+		role, err := u.readRole(snap, d)
 		if err != nil || role == nil {
 			return err
 		}
@@ -122,12 +129,16 @@ func (u *update) readRole(snap *snapshotFile, d delegation) (*targetsRole, error
 		return nil, u.bad(d.name, err)
 	}
 	role := u.remembered(d, ref)
-	if role == nil {
-		if role, err = u.fetchRole(d, ref); err != nil {
-			return nil, err
-		}
+	if role != nil {
+		// Another source may have accepted a newer one since.
+		err = u.bad(d.name, u.floors.accept(d.name, d.keys, role.verified))
+	} else {
+		role, err = u.fetchRole(d, ref)
 	}
-	return role, u.unexpired(d.name, role.Expires)
+	if err != nil {
+		return nil, err
+	}
+	return role, u.unexpired(d.name, role.expires)
 }
 
 func (u *update) remembered(d delegation, ref fileRef) *targetsRole {
@@ -135,7 +146,7 @@ func (u *update) remembered(d delegation, ref fileRef) *targetsRole {
 		return nil
 	}
 	for _, r := range u.memo.roles {
-		if r.name == d.name && r.hash == ref.hash && r.keys.set == d.keys.set && r.keys.threshold == d.keys.threshold && slices.Equal(r.paths, d.paths) {
+		if r.name == d.name && r.hash == ref.hash && r.keys == d.keys.set && slices.Equal(r.paths, d.paths) {
 			return r
 		}
 	}
@@ -143,7 +154,7 @@ func (u *update) remembered(d delegation, ref fileRef) *targetsRole {
 }
 
 func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
-	role := &targetsRole{delegation: d, hash: ref.hash}
+	role := &targetsRole{name: d.name, keys: d.keys.set, paths: d.paths, hash: ref.hash}
 	err := u.fetchRef(d.name, ref, u.source.opts.Limits.Targets, func(raw []byte) error {
 		payload, head, err := u.open(raw, "Targets", d.keys)
 		if err != nil {
@@ -153,7 +164,7 @@ func (u *update) fetchRole(d delegation, ref fileRef) (*targetsRole, error) {
 		if err := role.parse(payload, u.source.opts.Limits.Roles); err != nil {
 			return err
 		}
-		return u.floors.accept(d.name, d.keys, role.verified, payload)
+		return u.floors.accept(d.name, d.keys, role.verified)
 	})
 	return role, u.bad(d.name, err)
 }
@@ -185,17 +196,27 @@ func (r *targetsRole) parse(payload []byte, delegations int) error {
 		}
 		r.entries = append(r.entries, e)
 	}
+	r.entries = exact(r.entries)
 	slices.SortFunc(r.entries, func(a, b entry) int { return strings.Compare(a.tag, b.tag) })
 	if n := len(body.Delegations.Roles); n > delegations {
 		return fmt.Errorf("%d delegations where %d are the most", n, delegations)
 	}
 	keys := newKeyring(body.Delegations.Keys)
+	r.children = make([]delegation, 0, len(body.Delegations.Roles))
 	for _, child := range body.Delegations.Roles {
 		if err := r.appoint(child, keys); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// exact returns list without room for more, since it is kept.
+func exact[E any](list []E) []E {
+	if len(list) == cap(list) {
+		return list
+	}
+	return append(make([]E, 0, len(list)), list...)
 }
 
 // appoint adds a child with its paths cut to this role's own.

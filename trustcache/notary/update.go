@@ -32,9 +32,10 @@ type update struct {
 	memo   *memo // what prev was built from, nil without it
 
 	floors       *floors
-	root         *root
-	rootAdvanced bool // the chain was followed because something pointed to it
-	rootPolled   bool // the chain was followed because it was time
+	root         *root // the newest that is trusted
+	anchor       *root // what it descends from; itself accepted by pins or first use
+	rootAdvanced bool  // the chain was followed because something pointed to it
+	rootPolled   bool  // the chain was followed because it was time
 }
 
 // begin finds out what is known of the GUN and whether anything may be
@@ -70,25 +71,26 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 		return nil, err
 	}
 	if u.unchanged(ts) {
-		m := &memo{snapshot: u.memo.snapshot, roles: u.memo.roles, notes: u.memo.notes, complete: true}
-		c, err := u.conclude(ts, m)
+		m := *u.memo
+		c, err := u.conclude(ts, &m)
 		if err != nil {
 			return nil, err
 		}
 		return u.prev.Renew(c), nil
 	}
-	m := &memo{complete: true}
 	before := u.root
-	if m.snapshot, err = u.readSnapshot(ts); err == nil && u.root != before {
+	snap, err := u.readSnapshot(ts)
+	if err == nil && u.root != before {
 		// The new root may have taken the keys away that signed the timestamp.
 		if ts, err = u.readTimestamp(); err == nil {
-			m.snapshot, err = u.readSnapshot(ts)
+			snap, err = u.readSnapshot(ts)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := u.readRoles(m); err != nil {
+	m := &memo{snapshot: snap.snapshotHead, complete: true}
+	if err := u.readRoles(snap, m); err != nil {
 		return nil, err
 	}
 	c, err := u.conclude(ts, m)
@@ -100,15 +102,17 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 }
 
 // unchanged says that the timestamp names the snapshot that was verified
-// last time, under the same root, with nothing left to try again.
+// last time, under the same root, with nothing left to try again and no newer
+// one accepted by another source since.
 func (u *update) unchanged(ts *timestampFile) bool {
-	return u.memo != nil && u.memo.complete && u.memo.root == u.root && u.memo.snapshot.hash == ts.snapshot.hash
+	return u.memo != nil && u.memo.complete && u.memo.root == u.root.rootHead && u.memo.snapshot.hash == ts.snapshot.hash &&
+		u.floors.last("snapshot", u.memo.snapshot.verified)
 }
 
 // conclude completes m, stores the new floors, and says all of the snapshot
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
-	m.root, m.rootPolled = u.root, u.now
+	m.root, m.anchor, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.now
 	if u.memo != nil && !u.rootAdvanced && !u.rootPolled {
 		m.rootPolled = u.memo.rootPolled
 	}
@@ -117,10 +121,23 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
 		return c, err
 	}
-	if err := u.source.opts.Store.Save(u.gun, &State{Root: u.root.raw, Floors: u.floors.next}); err != nil {
-		return c, u.unreachable("trust state cannot be written")
+	return c, u.save()
+}
+
+// save stores what this update accepted, if what it began with is still there.
+func (u *update) save() error {
+	state := &State{Root: exact(u.root.raw), Floors: u.floors.next}
+	if u.anchor != u.root {
+		state.Anchor = exact(u.anchor.raw)
 	}
-	return c, nil
+	err := u.source.opts.Store.Save(u.gun, u.state, state)
+	switch {
+	case errors.Is(err, ErrConflict):
+		return err
+	case err != nil:
+		return u.unreachable("trust state cannot be written")
+	}
+	return nil
 }
 
 // unexpired fails when a role is past its expiry.
@@ -207,36 +224,31 @@ func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
 	if err != nil {
 		return nil, u.bad("timestamp", err)
 	}
-	return ts, u.unexpired("timestamp", ts.Expires.Add(timestampGrace))
-}
-
-// verified is what every verified file has.
-type verified struct {
-	common
-	signers []string // canonical IDs of the keys that signed
+	return ts, u.unexpired("timestamp", ts.expires.Add(timestampGrace))
 }
 
 // open takes a file apart and verifies it with the role's keys. It returns the
 // bytes that were signed.
 func (u *update) open(raw []byte, wantType string, keys *roleKeys) ([]byte, verified, error) {
-	var v verified
 	env, err := u.source.openEnvelope(raw)
 	if err != nil {
-		return nil, v, err
+		return nil, verified{}, err
 	}
 	payload, signers, err := verify(env, keys)
 	if err != nil {
-		return nil, v, fmt.Errorf("%w: %w", errSignature, err)
+		return nil, verified{}, fmt.Errorf("%w: %w", errSignature, err)
 	}
-	v.signers = signers
-	v.common, err = parseCommon(payload, wantType)
+	v, err := newVerified(payload, signers, wantType)
 	return payload, v, err
 }
 
 // openBase is open for a role whose keys the root names; it checks the floor.
 // meta is what the file says of others.
 func (u *update) openBase(raw []byte, role, wantType string) (v verified, meta map[string]data.FileMeta, err error) {
-	keys := u.root.role(role)
+	keys, err := u.keysOf(role)
+	if err != nil {
+		return v, nil, err
+	}
 	payload, v, err := u.open(raw, wantType, keys)
 	if err != nil {
 		return v, nil, err
@@ -245,14 +257,19 @@ func (u *update) openBase(raw []byte, role, wantType string) (v verified, meta m
 	if err := json.Unmarshal(payload, &body); err != nil {
 		return v, nil, err
 	}
-	return v, body.Meta, u.floors.accept(role, keys, v, payload)
+	return v, body.Meta, u.floors.accept(role, keys, v)
 }
 
 // snapshotFile is a verified snapshot: which files make up the repository.
 type snapshotFile struct {
+	snapshotHead
+	meta map[string]data.FileMeta
+}
+
+// snapshotHead is what is kept of it for the next update.
+type snapshotHead struct {
 	verified
 	hash [sha256.Size]byte
-	meta map[string]data.FileMeta
 }
 
 // readSnapshot fetches and verifies the snapshot that the timestamp names. A
@@ -272,11 +289,11 @@ func (u *update) readSnapshot(ts *timestampFile) (*snapshotFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return snap, u.unexpired("snapshot", snap.Expires)
+	return snap, u.unexpired("snapshot", snap.expires)
 }
 
 func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
-	snap := &snapshotFile{hash: ref.hash}
+	snap := &snapshotFile{}
 	err := u.fetchRef("snapshot", ref, u.source.opts.Limits.Snapshot, func(raw []byte) error {
 		head, meta, err := u.openBase(raw, "snapshot", "Snapshot")
 		if err != nil {
@@ -285,7 +302,7 @@ func (u *update) trySnapshot(ref fileRef) (*snapshotFile, error) {
 		if most := u.source.opts.Limits.Roles + 2; len(meta) > most { // root and targets are no delegations
 			return fmt.Errorf("%d roles where %d are the most", len(meta), most)
 		}
-		snap.verified, snap.meta = head, meta
+		snap.snapshotHead, snap.meta = snapshotHead{head, ref.hash}, meta
 		return nil
 	})
 	if err != nil {

@@ -24,60 +24,67 @@ import (
 // a certificate in two ways, which a crafted PEM bundle can make differ: the
 // key ID comes from the first block that parses as a certificate, the
 // signature check from the first block of any type. Here a certificate is
-// parsed once, and both the ID and the check come from the bare key in it.
+// parsed once, and both the ID and the check come from the bare key in it. The
+// certificate itself stays behind in the keyring: it is several times as large,
+// and keys are kept for the next update.
 type key struct {
 	id        string // as metadata lists it
 	canonical string // ID of the bare public key
 	bare      data.PublicKey
-	cert      *x509.Certificate // nil where the key is not a certificate
 }
 
 // roleKeys are the keys of one role and how many of them have to sign.
 type roleKeys struct {
-	keys      map[string]*key // by listed ID; those that cannot be used are left out
+	keys      []*key // sorted by listed ID; those that cannot be used are left out
 	threshold int
-	set       [sha256.Size]byte // identifies the set of keys, whatever its order
+	set       [sha256.Size]byte // identifies keys and threshold, whatever their order
 }
 
 // newRoleKeys reduces the keys of a role. Keys that cannot be used do not
 // count towards the threshold; they are no error, since Notary's clients skip
 // them too. usable may turn down keys; nil means none.
-func newRoleKeys(ids []string, all *keyring, threshold int, usable func(*key) error) (*roleKeys, error) {
+func newRoleKeys(ids []string, all *keyring, threshold int, usable func(readKey) error) (*roleKeys, error) {
 	if threshold < 1 {
 		return nil, fmt.Errorf("threshold %d", threshold)
 	}
-	r := &roleKeys{keys: map[string]*key{}, threshold: threshold}
-	var canonical []string
+	sorted := slices.Compact(slices.Sorted(slices.Values(ids)))
+	r := &roleKeys{keys: make([]*key, 0, len(sorted)), threshold: threshold}
+	canonical := make([]string, 0, len(sorted))
 	var why error
-	for _, id := range ids {
-		k, err := all.key(id)
+	for _, id := range sorted {
+		got, err := all.key(id)
 		if err == nil && usable != nil {
-			err = usable(k)
+			err = usable(got)
 		}
 		if err != nil {
 			why = fmt.Errorf("key %.12s: %w", id, err)
 			continue
 		}
-		r.keys[id] = k
-		canonical = append(canonical, k.canonical)
+		r.keys = append(r.keys, got.key)
+		canonical = append(canonical, got.key.canonical)
 	}
 	if len(r.keys) == 0 && why != nil {
 		return nil, fmt.Errorf("no usable key: %w", why)
 	}
 	slices.Sort(canonical)
-	r.set = sha256.Sum256([]byte(strings.Join(slices.Compact(canonical), " ")))
+	r.set = sha256.Sum256([]byte(fmt.Sprint(threshold, slices.Compact(canonical))))
 	return r, nil
+}
+
+// key returns the key that is listed under id, nil where none is.
+func (r *roleKeys) key(id string) *key {
+	i, found := slices.BinarySearchFunc(r.keys, id, func(k *key, id string) int { return strings.Compare(k.id, id) })
+	if !found {
+		return nil
+	}
+	return r.keys[i]
 }
 
 // satisfiedBy says whether these canonical key IDs are enough of the role's.
 func (r *roleKeys) satisfiedBy(signers []string) bool {
-	held := map[string]bool{}
-	for _, k := range r.keys {
-		held[k.canonical] = true
-	}
 	n := 0
 	for _, id := range signers {
-		if held[id] {
+		if slices.ContainsFunc(r.keys, func(k *key) bool { return k.canonical == id }) {
 			n++
 		}
 	}
@@ -92,42 +99,42 @@ type keyring struct {
 }
 
 type readKey struct {
-	key *key
-	err error
+	key  *key
+	cert *x509.Certificate // nil where the key is not a certificate
+	err  error
 }
 
 func newKeyring(listed data.Keys) *keyring {
 	return &keyring{listed: listed, read: map[string]readKey{}}
 }
 
-func (r *keyring) key(id string) (*key, error) {
+func (r *keyring) key(id string) (readKey, error) {
 	got, ok := r.read[id]
 	if !ok {
-		got.key, got.err = newKey(id, r.listed[id])
+		got.key, got.cert, got.err = newKey(id, r.listed[id])
 		r.read[id] = got
 	}
-	return got.key, got.err
+	return got, got.err
 }
 
-func newKey(id string, pub data.PublicKey) (*key, error) {
+func newKey(id string, pub data.PublicKey) (k *key, cert *x509.Certificate, err error) {
 	if pub == nil {
-		return nil, errors.New("not among the keys")
+		return nil, nil, errors.New("not among the keys")
 	}
 	if pub.ID() != id {
-		return nil, errors.New("listed under an ID that is not its own")
+		return nil, nil, errors.New("listed under an ID that is not its own")
 	}
-	k := &key{id: id, bare: pub}
-	var err error
+	k = &key{id: id, bare: pub}
 	switch pub.Algorithm() {
 	case data.ECDSAx509Key, data.RSAx509Key:
-		if k.cert, err = leafCertificate(pub.Public()); err != nil {
-			return nil, err
+		if cert, err = leafCertificate(pub.Public()); err != nil {
+			return nil, nil, err
 		}
-		k.bare, err = bareKey(k.cert.PublicKey)
+		k.bare, err = bareKey(cert.PublicKey)
 	case data.ECDSAKey, data.RSAKey:
 		var parsed any
 		if parsed, err = x509.ParsePKIXPublicKey(pub.Public()); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		// Encoding it anew gives one key one ID, however it was encoded.
 		k.bare, err = bareKey(parsed)
@@ -136,10 +143,12 @@ func newKey(id string, pub data.PublicKey) (*key, error) {
 		err = fmt.Errorf("unknown key type %.20q", pub.Algorithm())
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	k.canonical = k.bare.ID()
-	return k, nil
+	if k.canonical = k.bare.ID(); k.canonical == k.id {
+		k.id = k.canonical // one string to keep instead of two
+	}
+	return k, cert, nil
 }
 
 // leafCertificate parses a PEM bundle strictly: certificates and nothing else,
@@ -215,8 +224,8 @@ func goodSignatures(env *envelope, role *roleKeys, msg []byte) []string {
 	var good []string
 	for i := range env.Signatures {
 		sig := &env.Signatures[i]
-		k, ok := role.keys[sig.KeyID]
-		if !ok || slices.Contains(good, k.canonical) {
+		k := role.key(sig.KeyID)
+		if k == nil || slices.Contains(good, k.canonical) {
 			continue
 		}
 		if signed.VerifySignature(msg, sig, k.bare) == nil {
@@ -234,24 +243,30 @@ func canonicalForm(raw []byte) ([]byte, error) {
 	return cjson.MarshalCanonical(decoded)
 }
 
-// common is what every role's signed part begins with.
-type common struct {
-	Type    string    `json:"_type"`
-	Version int       `json:"version"`
-	Expires time.Time `json:"expires"`
+// verified is what is kept of every verified file.
+type verified struct {
+	version int
+	expires time.Time
+	payload [sha256.Size]byte // of the signed part
+	signers []string          // canonical IDs of the keys that signed
 }
 
-// parseCommon checks type and version of a verified payload.
-func parseCommon(payload []byte, wantType string) (common, error) {
-	var c common
-	if err := json.Unmarshal(payload, &c); err != nil {
-		return c, err
+// newVerified reads what every role's signed part begins with, and checks type
+// and version.
+func newVerified(payload []byte, signers []string, wantType string) (verified, error) {
+	var head struct {
+		Type    string    `json:"_type"`
+		Version int       `json:"version"`
+		Expires time.Time `json:"expires"`
 	}
-	if c.Type != wantType {
-		return c, fmt.Errorf("type is %.20q, not %q", c.Type, wantType)
+	if err := json.Unmarshal(payload, &head); err != nil {
+		return verified{}, err
 	}
-	if c.Version < 1 {
-		return c, fmt.Errorf("version %d", c.Version)
+	if head.Type != wantType {
+		return verified{}, fmt.Errorf("type is %.20q, not %q", head.Type, wantType)
 	}
-	return c, nil
+	if head.Version < 1 {
+		return verified{}, fmt.Errorf("version %d", head.Version)
+	}
+	return verified{version: head.Version, expires: head.Expires, payload: sha256.Sum256(payload), signers: signers}, nil
 }

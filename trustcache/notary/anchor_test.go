@@ -1,0 +1,242 @@
+package notary_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+)
+
+// rotatedTwice is a world whose root keys went from a to b to c, and a store
+// that knows the root of a, as one that pinned it has left it.
+func rotatedTwice(t *testing.T) (w *world, kept *store, a, b, c string) {
+	t.Helper()
+	w = newWorld(t)
+	w.sign("targets", "latest", 1)
+	w.publish()
+	kept = newStore()
+	a = w.parties["root"].keys[0].canonical()
+	w.verified(w.source(keptIn(kept)), nil)
+	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	b = w.parties["root"].keys[0].canonical()
+	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	c = w.parties["root"].keys[0].canonical()
+	return w, kept, a, b, c
+}
+
+func (s *store) state(tb testing.TB) *notary.State {
+	tb.Helper()
+	state, err := s.Load(testGUN)
+	must(tb, err)
+	return state
+}
+
+// TestPinsThatChange: a source with other pins over the store of the one
+// before, as after a reload. served is the digest of "latest", 0 for an error
+// of that class.
+func TestPinsThatChange(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		advanced bool // the one before had followed the rotations
+		pins     func(a, b, c string) []string
+		firstUse bool
+		want     error
+	}{
+		{"the anchor is pinned", true, func(a, _, _ string) []string { return []string{a} }, false, nil},
+		{"the anchor is pinned, rotations still to follow", false, func(a, _, _ string) []string { return []string{a} }, false, nil},
+		{"the newest root is pinned", true, func(_, _, c string) []string { return []string{c} }, false, nil},
+		{"the newest root is pinned, rotations still to follow", false, func(_, _, c string) []string { return []string{c} }, false, nil},
+		{"both are pinned", true, func(a, _, c string) []string { return []string{c, a} }, false, nil},
+		{"a root between them is pinned", true, func(_, b, _ string) []string { return []string{b} }, false, trustcache.ErrMalicious},
+		{"a root between them is pinned, rotations still to follow", false, func(_, b, _ string) []string { return []string{b} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned", true, func(string, string, string) []string { return []string{"ff"} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned, rotations still to follow", false, func(string, string, string) []string { return []string{"ff"} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned and first use is on", true, func(string, string, string) []string { return []string{"ff"} }, true, trustcache.ErrMalicious},
+		{"nothing is pinned and first use is on", true, func(string, string, string) []string { return nil }, true, nil},
+		{"nothing is pinned and first use is off", true, func(string, string, string) []string { return nil }, false, trustcache.ErrUnpinned},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w, kept, a, b, c := rotatedTwice(t)
+			before := w.source(pinned(a), keptIn(kept))
+			var snap *trustcache.Snapshot
+			if test.advanced {
+				snap = w.verified(before, nil)
+			}
+			w.sign("targets", "latest", 2)
+			w.publish()
+			stored := kept.state(t)
+			s := w.source(pinned(test.pins(a, b, c)...), keptIn(kept), func(o *notary.Options) { o.TrustOnFirstUse = test.firstUse })
+			for what, prev := range map[string]*trustcache.Snapshot{"without a snapshot": nil, "with the snapshot of the one before": snap} {
+				got, err := w.fetch(s, prev)
+				if test.want != nil {
+					wantClass(t, err, test.want)
+					if kept.state(t) != stored {
+						t.Errorf("%s: stored something", what)
+					}
+				} else if err != nil {
+					t.Errorf("%s: %v", what, err)
+				} else {
+					wantDigest(t, got, "latest", 2)
+				}
+			}
+			if snap != nil && s.Accepts(snap) != (test.want == nil) {
+				t.Errorf("accepts the snapshot: %v", s.Accepts(snap))
+			}
+		})
+	}
+}
+
+func TestAnErrorOverPinsSaysWhatToDo(t *testing.T) {
+	w, kept, _, _, _ := rotatedTwice(t)
+	_, err := w.fetch(w.source(pinned("ff"), keptIn(kept)), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+	for _, part := range []string{w.gun, "matches the pins that are configured now", "trust-pinning", `"sealgate forget"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q says nothing of %q", err, part)
+		}
+	}
+}
+
+// TestTheAnchorIsKept for as long as the pins match it, and moves to the root
+// that does where they no longer do.
+func TestTheAnchorIsKept(t *testing.T) {
+	w, kept, a, _, c := rotatedTwice(t)
+	first := w.files["1.root.json"]
+	if state := kept.state(t); state.Anchor != nil || !bytes.Equal(state.Root, first) {
+		t.Error("the first root is not its own anchor")
+	}
+	s := w.source(pinned(a), keptIn(kept))
+	snap := w.verified(s, nil)
+	for range 2 { // rotated, then unchanged
+		if state := kept.state(t); !bytes.Equal(state.Anchor, first) || !bytes.Equal(state.Root, w.raw["root"]) {
+			t.Error("the anchor is not the first root")
+		}
+		snap = w.verified(s, snap)
+	}
+
+	moved := w.raw["root"]
+	old, oldKept, _, _, oldPin := rotatedTwice(t)
+	old.verified(old.source(pinned(oldPin), keptIn(oldKept)), nil)
+	s = w.source(pinned(c), keptIn(kept))
+	w.verified(s, snap)
+	for what, state := range map[string]*notary.State{"remembered": kept.state(t), "found": oldKept.state(t)} {
+		if state.Anchor != nil {
+			t.Errorf("the anchor did not move to a root that was %s", what)
+		}
+	}
+	_, err := w.fetch(w.source(pinned(a), keptIn(kept)), nil)
+	wantClass(t, err, trustcache.ErrMalicious)
+	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	w.verified(s, nil)
+	if state := kept.state(t); !bytes.Equal(state.Anchor, moved) || !bytes.Equal(state.Root, w.raw["root"]) {
+		t.Error("the anchor is not the root that it moved to")
+	}
+}
+
+// TestTheAnchorOfAFirstUse is the root that was seen first; a pin that is set
+// later has to match it or what came of it.
+func TestTheAnchorOfAFirstUse(t *testing.T) {
+	w := newWorld(t)
+	w.sign("targets", "latest", 1)
+	w.publish()
+	kept := newStore()
+	a := w.parties["root"].keys[0].canonical()
+	snap := w.verified(w.source(firstUse, keptIn(kept)), nil)
+	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	snap = w.verified(w.source(firstUse, keptIn(kept)), snap)
+	if !bytes.Equal(kept.state(t).Anchor, w.files["1.root.json"]) {
+		t.Error("the anchor is not the first root")
+	}
+	w.verified(w.source(pinned(a), keptIn(kept)), snap)
+	_, err := w.fetch(w.source(pinned("ff"), keptIn(kept)), snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+}
+
+// TestNothingIsBelievedOnTheWayToAPinnedRoot: the chain that is to lead there
+// is broken, unreachable or ends elsewhere.
+func TestNothingIsBelievedOnTheWayToAPinnedRoot(t *testing.T) {
+	for name, c := range map[string]struct {
+		tell func(w *world)
+		want error
+	}{
+		"the pinned root does not descend from what is remembered": {func(w *world) {
+			impostor := newWorld(w.tb)
+			key := newRootSigner(w.tb, w.gun, w.now())
+			impostor.rotate("root", key)
+			w.serve["2.root.json"], w.parties["root"].keys = impostor.files["2.root.json"], []*signer{key}
+		}, trustcache.ErrMalicious},
+		"the server gives no answer": {func(w *world) {
+			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
+			w.answer = func(string) *reply { return status(503, "") }
+		}, trustcache.ErrUnreachable},
+		"the server holds it back": {func(w *world) {
+			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
+			w.serve["2.root.json"] = nil
+		}, trustcache.ErrMalicious},
+		"the server holds it back, and what is remembered has expired": {func(w *world) {
+			w.pass(60 * 24 * time.Hour)
+			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
+			w.serve["2.root.json"] = nil
+		}, trustcache.ErrMalicious},
+		"the pinned root has expired": {func(w *world) {
+			w.expires["root"] = w.now().Add(-time.Second)
+			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
+		}, trustcache.ErrExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.sign("targets", "latest", 1)
+			w.publish()
+			kept := newStore()
+			snap := w.verified(w.source(keptIn(kept)), nil)
+			stored := kept.state(t)
+			c.tell(w)
+			s := w.source(keptIn(kept)) // pins what the root is now
+			w.asked()
+			for _, prev := range []*trustcache.Snapshot{nil, snap} {
+				_, err := w.fetch(s, prev)
+				wantClass(t, err, c.want)
+			}
+			for _, name := range w.asked() {
+				if !strings.HasSuffix(name, ".root.json") {
+					t.Errorf("asked for %s", name)
+				}
+			}
+			if kept.state(t) != stored {
+				t.Error("stored something")
+			}
+			if s.Accepts(snap) {
+				t.Error("accepts the snapshot")
+			}
+		})
+	}
+}
+
+// TestPinsNeedAsManyKeysAsTheRoot does, of what is remembered as of a first
+// root.
+func TestPinsNeedAsManyKeysAsTheRoot(t *testing.T) {
+	w := newWorld(t)
+	one, two := newRootSigner(t, w.gun, w.now()), newRootSigner(t, w.gun, w.now())
+	w.parties["root"] = &party{keys: []*signer{one, two}, threshold: 2}
+	w.publishRoot()
+	w.sign("targets", "latest", 1)
+	w.publish()
+	kept := newStore()
+	snap := w.verified(w.source(pinned(one.canonical(), two.canonical()), keptIn(kept)), nil)
+	half := w.source(pinned(one.canonical()), keptIn(kept))
+	_, err := w.fetch(half, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	if half.Accepts(snap) {
+		t.Error("accepts the snapshot")
+	}
+}
+
+func TestAcceptsNoSnapshotOfAnotherKind(t *testing.T) {
+	w := newWorld(t)
+	if w.source(firstUse).Accepts(trustcache.NewSnapshot(trustcache.Contents{GUN: w.gun})) {
+		t.Error("accepted")
+	}
+}

@@ -1,0 +1,276 @@
+package notary_test
+
+import (
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+)
+
+func TestSaveStoresNothingOverWhatAnotherStored(t *testing.T) {
+	kept := notary.NewMemoryStore()
+	mine, other := &notary.State{Root: []byte("mine")}, &notary.State{Root: []byte("other")}
+	conflict := func(old, state *notary.State) {
+		t.Helper()
+		if err := kept.Save(testGUN, old, state); !errors.Is(err, notary.ErrConflict) {
+			t.Errorf("saved over another: %v", err)
+		}
+	}
+	conflict(mine, other) // nothing is stored
+	must(t, kept.Save(testGUN, nil, other))
+	conflict(nil, mine)
+	conflict(mine, mine)
+	must(t, kept.Save("registry.example.com/acme/else", nil, mine))
+	must(t, kept.Save(testGUN, other, mine))
+	must(t, kept.Forget(testGUN))
+	must(t, kept.Forget(testGUN))
+	conflict(mine, other)
+	if state, err := kept.Load(testGUN); state != nil || err != nil {
+		t.Errorf("forgotten, and there are %v, %v", state, err)
+	}
+	if state, err := kept.Load("registry.example.com/acme/else"); state != mine || err != nil {
+		t.Errorf("another repository has %v, %v", state, err)
+	}
+}
+
+// whenAsked calls do once, when the source asks for a file whose name begins
+// like that, before it is answered.
+func whenAsked(w *world, prefix string, do func()) func(*notary.Options) {
+	var once sync.Once
+	return func(o *notary.Options) {
+		o.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			if strings.HasPrefix(path.Base(req.URL.Path), prefix) {
+				once.Do(do)
+			}
+			return w.RoundTrip(req)
+		})
+	}
+}
+
+// TestTwoSourcesOverOneStore: another source accepts what is newer while this
+// one is shown what is older.
+func TestTwoSourcesOverOneStore(t *testing.T) {
+	for _, rotated := range []bool{false, true} {
+		w, _ := lyingWorld(t)
+		kept := newStore()
+		pin := w.parties["root"].keys[0].canonical()
+		other := w.source(pinned(pin), keptIn(kept))
+		snap := w.verified(other, nil)
+		before, seen := maps.Clone(w.files), w.keep()
+		now := w.files
+		w.sign(releases, "latest", 2)
+		if rotated {
+			w.rotate("root", newRootSigner(t, w.gun, w.now()))
+		}
+		w.publish()
+		w.files = before
+		s := w.source(pinned(pin), keptIn(kept), whenAsked(w, "timestamp", func() {
+			w.files = now
+			wantDigest(t, w.verified(other, snap), "latest", 2)
+			w.files = before
+		}))
+		_, err := w.fetch(s, snap)
+		wantClass(t, err, trustcache.ErrMalicious)
+		if got := kept.state(t).Floors[releases][0].Version; got != w.version[releases] {
+			t.Errorf("the floor went back to %d", got)
+		}
+
+		// What this one remembers may be older than what the other accepted:
+		// new timestamps and snapshots do not bring it back.
+		w.files = now
+		w.asked()
+		wantDigest(t, w.verified(s, snap), "latest", 2)
+		if asked := w.asked(); slices.ContainsFunc(asked, func(name string) bool { return strings.HasSuffix(name, "root.json") }) {
+			t.Errorf("the root that the other found was not taken from the store: asked for %v", asked)
+		}
+		for _, again := range []string{releases, "snapshot"} {
+			w.use(again, seen[again])
+			if again == releases {
+				w.publishSnapshot()
+			} else {
+				w.publishTimestamp()
+			}
+			_, err = w.fetch(s, snap)
+			wantClass(t, err, trustcache.ErrMalicious)
+		}
+	}
+}
+
+// TestAStateThatOthersChangeAllTheTime is given up as if there were no answer.
+func TestAStateThatOthersChangeAllTheTime(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept := newStore()
+	kept.save = notary.ErrConflict
+	_, err := w.fetch(w.source(keptIn(kept)), nil)
+	wantClass(t, err, trustcache.ErrUnreachable)
+	asked := 0
+	for _, name := range w.asked() {
+		if name == "root.json" {
+			asked++
+		}
+	}
+	if asked != 3 {
+		t.Errorf("tried %d times", asked)
+	}
+}
+
+// TestWhatIsForgottenStaysForgotten, also by an update that was under way.
+func TestWhatIsForgottenStaysForgotten(t *testing.T) {
+	for _, at := range []string{"timestamp", "snapshot", releases[len("targets/"):]} {
+		t.Run("at "+at, func(t *testing.T) {
+			w, _ := lyingWorld(t)
+			kept := newStore()
+			s := w.source(keptIn(kept), firstUse)
+			snap := w.verified(s, nil)
+
+			// The publisher starts anew: other keys, low versions.
+			anew := newWorld(t)
+			anew.delegate(releases)
+			anew.sign(releases, "latest", 9)
+			anew.publish()
+			_, err := anew.fetch(anew.source(keptIn(kept), firstUse), snap)
+			wantClass(t, err, trustcache.ErrMalicious)
+
+			w.sign(releases, "latest", 2)
+			w.publish()
+			slow := w.source(keptIn(kept), firstUse, whenAsked(w, at, func() {
+				must(t, s.Forget(w.gun))
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				maps.Copy(w.files, anew.files) // what it is about to ask for is there still
+			}))
+			got, err := w.fetch(slow, snap)
+			if at == "timestamp" { // of other keys than the root that it began with
+				wantClass(t, err, trustcache.ErrMalicious)
+				if kept.state(t) != nil {
+					t.Fatal("what was forgotten was stored again")
+				}
+				got, err = w.fetch(slow, snap)
+			}
+			must(t, err)
+			wantDigest(t, got, "latest", 9)
+			if floors := kept.state(t).Floors["root"]; floors[0].Signers[0] != anew.parties["root"].keys[0].canonical() {
+				t.Error("the floors are those of the root that was forgotten")
+			}
+		})
+	}
+}
+
+// TestForgetWhileAnUpdateEnds: all of the update was verified, and is told
+// from the start.
+func TestForgetWhileAnUpdateEnds(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept := newStore()
+	s := w.source(keptIn(kept))
+	snap := w.verified(s, nil)
+	w.asked()
+	slow := w.source(keptIn(kept), whenAsked(w, "timestamp", func() { must(t, s.Forget(w.gun)) }))
+	wantDigest(t, w.verified(slow, snap), "latest", 1)
+	w.wantAsked("timestamp.json", "root.json", "timestamp.json", "snapshot", "targets", releases, "targets/alice")
+}
+
+func TestForgetSaysWhenItFails(t *testing.T) {
+	w := newWorld(t)
+	failed := errors.New("disk full")
+	s := w.source(func(o *notary.Options) { o.Store = forgetful{notary.NewMemoryStore(), failed} })
+	if err := s.Forget(w.gun); !errors.Is(err, failed) || !strings.Contains(err.Error(), w.gun) {
+		t.Error(err)
+	}
+}
+
+type forgetful struct {
+	*notary.MemoryStore
+	err error
+}
+
+func (f forgetful) Forget(string) error { return f.err }
+
+// monotone is a store that notices when a floor goes back.
+type monotone struct {
+	*notary.MemoryStore
+	tb        testing.TB
+	mu        sync.Mutex
+	saves     int
+	conflicts int
+}
+
+func (m *monotone) Save(gun string, old, state *notary.State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last, err := m.Load(gun)
+	must(m.tb, err)
+	if err := m.MemoryStore.Save(gun, old, state); err != nil {
+		m.conflicts++
+		return err
+	}
+	m.saves++
+	if last == nil {
+		return nil
+	}
+	for role, floors := range last.Floors {
+		if is := state.Floors[role]; len(is) == 0 || is[0].Version < floors[0].Version {
+			m.tb.Errorf("%s went back from version %d", role, floors[0].Version)
+		}
+	}
+	return nil
+}
+
+// TestTwoSourcesRace: they share a store, as the one before and the one after
+// a reload do, and the server shows each of them older and newer metadata at
+// random.
+func TestTwoSourcesRace(t *testing.T) {
+	w, _ := lyingWorld(t)
+	var published []map[string][]byte
+	for n := range 20 {
+		w.sign(releases, "latest", n)
+		w.publish()
+		published = append(published, maps.Clone(w.files))
+	}
+	kept := &monotone{MemoryStore: notary.NewMemoryStore(), tb: t}
+	var newest atomic.Int64
+	shown := roundTripper(func(req *http.Request) (*http.Response, error) {
+		at := newest.Load()
+		if req.Header.Get("Cache-Control") == "" && at > 0 && rand.IntN(2) == 0 {
+			at--
+		}
+		// Files of a hash name are there for ever.
+		file := published[len(published)-1]
+		if strings.HasSuffix(req.URL.Path, "/timestamp.json") {
+			file = published[at]
+		}
+		return (&world{gun: w.gun, files: file, noCache: map[string]int{}}).RoundTrip(req)
+	})
+	var wg sync.WaitGroup
+	for range 2 {
+		s := w.source(keptIn(kept), func(o *notary.Options) { o.Transport = shown })
+		for range 2 {
+			wg.Go(func() {
+				var snap *trustcache.Snapshot
+				for i := range 100 {
+					next, err := w.fetch(s, snap)
+					switch {
+					case err == nil:
+						snap = next
+					case !errors.Is(err, trustcache.ErrMalicious) && !errors.Is(err, trustcache.ErrUnreachable):
+						t.Error(err)
+					}
+					if at := int64(i / 5); at > newest.Load() {
+						newest.Store(at)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	t.Logf("%d saved, %d conflicts", kept.saves, kept.conflicts)
+	wantDigest(t, w.verified(w.source(keptIn(kept)), nil), "latest", 19)
+}

@@ -1,0 +1,108 @@
+package notary
+
+import (
+	"time"
+	"unsafe"
+
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// memo is what the next update needs of this one. One is kept for every
+// repository in the cache, so it holds nothing that the store has or that can
+// be fetched: no file, no certificate, no key but those of the timestamp and
+// of delegations. It is not modified.
+type memo struct {
+	root, anchor *rootHead // the same one until the root is rotated
+	rootPolled   time.Time // when a next root was last asked for
+	snapshot     snapshotHead
+	roles        []*targetsRole        // as visited
+	notes        []trustcache.Evidence // what is wrong with roles that were left out
+	complete     bool                  // false: a role that was left out is to be tried again
+}
+
+// expires returns what expires first of all that decides.
+func (m *memo) expires(ts *timestampFile) (time.Time, string) {
+	first, role := ts.expires.Add(timestampGrace), "timestamp"
+	sooner := func(t time.Time, name string) {
+		if t.Before(first) {
+			first, role = t, name
+		}
+	}
+	sooner(m.snapshot.expires, "snapshot")
+	sooner(m.root.expires, "root")
+	for _, r := range m.roles {
+		if decides(r.name) {
+			sooner(r.expires, r.name)
+		}
+	}
+	return first, role
+}
+
+// evidence lists the roles in the order of the workflow, those left out last.
+func (m *memo) evidence(ts *timestampFile) []trustcache.Evidence {
+	list := make([]trustcache.Evidence, 0, 3+len(m.roles)+len(m.notes))
+	add := func(role string, v verified) {
+		list = append(list, trustcache.Evidence{Role: role, Version: v.version, Expires: v.expires, KeyIDs: v.signers})
+	}
+	add("root", m.root.verified)
+	add("timestamp", ts.verified)
+	add("snapshot", m.snapshot.verified)
+	for _, r := range m.roles {
+		add(r.name, r.verified)
+	}
+	return append(list, m.notes...)
+}
+
+// size estimates the memory of the memo in bytes. What it shares with the rest
+// of the snapshot (names of roles, key IDs that signed, most tags) is counted
+// there.
+func (m *memo) size() int64 {
+	size := int64(unsafe.Sizeof(*m)) + m.root.size()
+	if m.anchor != m.root {
+		size += m.anchor.size()
+	}
+	for _, r := range m.roles {
+		size += pointer + r.size()
+	}
+	return size + int64(len(m.notes))*int64(unsafe.Sizeof(trustcache.Evidence{}))
+}
+
+const (
+	pointer      = int64(unsafe.Sizeof(uintptr(0)))
+	stringHeader = int64(unsafe.Sizeof(""))
+)
+
+func (r *rootHead) size() int64 {
+	return int64(unsafe.Sizeof(*r)) + int64(len(r.signers))*stringHeader + r.timestamp.size()
+}
+
+func (r *targetsRole) size() int64 {
+	size := int64(unsafe.Sizeof(*r)) + int64(len(r.signers))*stringHeader + int64(len(r.entries))*int64(unsafe.Sizeof(entry{}))
+	for i := range r.children {
+		size += r.children[i].size()
+	}
+	return size
+}
+
+func (d *delegation) size() int64 {
+	size := int64(unsafe.Sizeof(*d)) + d.keys.size()
+	for _, prefix := range d.paths {
+		size += stringHeader + int64(len(prefix))
+	}
+	return size
+}
+
+// size counts a key as often as roles name it, though they share it.
+func (r *roleKeys) size() int64 {
+	if r == nil {
+		return 0
+	}
+	size := int64(unsafe.Sizeof(*r))
+	for _, k := range r.keys {
+		size += pointer + int64(unsafe.Sizeof(*k)) + keyObject + int64(len(k.id)+len(k.bare.Public()))
+	}
+	return size
+}
+
+// keyObject is what the TUF library's public key takes around its bytes.
+const keyObject = 112
