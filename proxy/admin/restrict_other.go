@@ -1,0 +1,16 @@
+//go:build !linux
+
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// restrict refuses: only Linux is known to make a socket private before
+// anybody can connect to it. The package compiles elsewhere for the commands
+// that need no socket.
+func restrict(_, _ string, _ syscall.RawConn) error {
+	return fmt.Errorf("sockets that only their owner can use are made on Linux only: %w", errors.ErrUnsupported)
+}

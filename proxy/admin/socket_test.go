@@ -1,0 +1,178 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sealgate/sealgate/proxy/admin"
+)
+
+// shortDir is a temporary directory whose name leaves room for a socket's.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sg")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// serveControl serves on the socket until the test ends.
+func serveControl(t *testing.T, path string, h http.Handler) *http.Server {
+	t.Helper()
+	listener, err := admin.ListenControl(path)
+	must(t, err)
+	server := &http.Server{Handler: h}
+	var wg sync.WaitGroup
+	wg.Go(func() { server.Serve(listener) })
+	t.Cleanup(func() { server.Close(); wg.Wait() })
+	return server
+}
+
+func TestTheControlSocketFromEndToEnd(t *testing.T) {
+	path := filepath.Join(shortDir(t), "control.sock")
+	control := &fakeControl{}
+	server := serveControl(t, path, admin.ControlHandler(control))
+
+	info, err := os.Lstat(path)
+	must(t, err)
+	if info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	call := func(method, target, body string) (string, error) {
+		answer, err := admin.Call(t.Context(), path, method, target, strings.NewReader(body))
+		return strings.TrimSpace(string(answer)), err
+	}
+	for _, c := range []struct{ method, target, body, want string }{
+		{"POST", "/forget?gun=" + known, "", `{"gun":"` + known + `","result":"forgotten"}`},
+		{"POST", "/reload", "", `{"result":"applied"}`},
+		{"PUT", "/log-level", "error", `{"level":"error"}`},
+		{"GET", "/log-level", "", `{"level":"error"}`},
+	} {
+		if answer, err := call(c.method, c.target, c.body); err != nil || answer != c.want {
+			t.Errorf("%s %s: %q, error %v", c.method, c.target, answer, err)
+		}
+	}
+	if len(control.forgot) != 1 || control.reloads != 1 {
+		t.Errorf("forgot %q, %d reloads", control.forgot, control.reloads)
+	}
+	for _, c := range []struct {
+		method, target string
+		status         int
+		want           string
+	}{
+		{"POST", "/forget?gun=" + registry + "/none", 404, `nothing is remembered of the repository: "registry.example.com/none"`},
+		{"GET", "/debug/pprof/none", 404, "404 Not Found Unknown profile"}, // no JSON
+	} {
+		_, err := call(c.method, c.target, "")
+		var refused *admin.CallError
+		if !errors.As(err, &refused) || refused.Status != c.status || refused.Error() != c.want {
+			t.Errorf("%s %s: error %v", c.method, c.target, err)
+		}
+	}
+	must(t, server.Close())
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
+	if _, err := call("POST", "/reload", ""); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAStaleSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	stale.SetUnlinkOnClose(false) // as after a crash
+	must(t, stale.Close())
+	if _, err := admin.Call(t.Context(), path, "GET", "/log-level", nil); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("error %v", err)
+	}
+	serveControl(t, path, admin.ControlHandler(&fakeControl{}))
+	_, err = admin.Call(t.Context(), path, "GET", "/log-level", nil)
+	must(t, err)
+}
+
+func TestALiveSocketIsLeftAlone(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	serveControl(t, path, admin.ControlHandler(&fakeControl{}))
+	if listener, err := admin.ListenControl(path); err == nil || !strings.Contains(err.Error(), "s\": another process listens on it: stop it") {
+		t.Fatalf("listener %v, error %v", listener, err)
+	}
+	_, err := admin.Call(t.Context(), path, "GET", "/log-level", nil)
+	must(t, err)
+}
+
+func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
+	dir := shortDir(t)
+	file, link, stale := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "stale")
+	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	must(t, os.Symlink(stale, link))
+	for _, path := range []string{file, link, dir} {
+		if listener, err := admin.ListenControl(path); err == nil || !strings.Contains(err.Error(), "no socket is in the way") {
+			t.Fatalf("%s: listener %v, error %v", path, listener, err)
+		}
+	}
+	if kept, err := os.ReadFile(file); err != nil || string(kept) != "precious" {
+		t.Errorf("%q, error %v", kept, err)
+	}
+	// A socket that speaks otherwise cannot be told from a live one.
+	packets, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: stale, Net: "unixgram"})
+	must(t, err)
+	defer packets.Close()
+	if listener, err := admin.ListenControl(stale); err == nil || !strings.Contains(err.Error(), "cannot be told") {
+		t.Fatalf("listener %v, error %v", listener, err)
+	}
+}
+
+func TestPathsThatNoSocketCanHave(t *testing.T) {
+	dir := shortDir(t)
+	fits := filepath.Join(dir, strings.Repeat("s", 107-len(dir)-1))
+	listener, err := admin.ListenControl(fits)
+	must(t, err)
+	must(t, listener.Close())
+	for _, c := range []struct{ path, want string }{
+		{fits + "s", "the path has 108 bytes, and a unix socket's at most 107: choose a shorter one"},
+		{"", "the path of a file is expected"},
+		{"@abstract", "the path of a file is expected"},
+	} {
+		if listener, err := admin.ListenControl(c.path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: listener %v, error %v", c.path, listener, err)
+		}
+		if _, err := admin.Call(t.Context(), c.path, "GET", "/log-level", nil); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: error %v", c.path, err)
+		}
+	}
+	if _, err := admin.ListenControl(filepath.Join(dir, "none", "s")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCallSaysWhatIsMissing(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	_, err := admin.Call(t.Context(), path, "POST", "/reload", nil)
+	if !errors.Is(err, admin.ErrNotRunning) || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCallEndsWithItsContext(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	asked := make(chan bool)
+	serveControl(t, path, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-r.Context().Done()
+	}))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := admin.Call(ctx, path, "POST", "/reload", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}

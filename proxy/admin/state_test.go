@@ -1,0 +1,180 @@
+package admin_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+type fakeState struct {
+	trust     []admin.TrustState
+	manifests admin.ManifestStats
+}
+
+func (s *fakeState) Trust() []admin.TrustState      { return s.trust }
+func (s *fakeState) Manifests() admin.ManifestStats { return s.manifests }
+
+var epoch = time.Unix(1_900_000_000, 0)
+
+// trustOf is a registry with n repositories in use; the i-th used expires i
+// hours after epoch, so that the one used last expires first.
+func trustOf(name string, n int) admin.TrustState {
+	return admin.TrustState{Registry: name, InUse: func(most int) []trustcache.Use {
+		if most > 100 {
+			panic("more are copied than can be shown")
+		}
+		var uses []trustcache.Use
+		for i := range min(n, most) {
+			uses = append(uses, trustcache.Use{
+				GUN:         fmt.Sprintf("%s/app-%d", name, i),
+				Expires:     epoch.Add(time.Duration(i) * time.Hour),
+				ExpiresRole: "timestamp",
+				Contact:     epoch.Add(-time.Minute),
+			})
+		}
+		return uses
+	}}
+}
+
+func collect(t *testing.T, state admin.State) *prometheus.Registry {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	must(t, reg.Register(admin.NewStateCollector(state)))
+	return reg
+}
+
+func TestCachesAreReportedByRegistry(t *testing.T) {
+	one, two := trustOf("one", 0), trustOf("two", 0)
+	one.Stats = trustcache.Stats{Known: 6, Fresh: 3, Stale: 2, Ended: 1, Bytes: 4096, Unknown: 7, Hits: 10, Misses: 4}
+	two.InUse = nil
+	reg := collect(t, &fakeState{
+		trust:     []admin.TrustState{one, two},
+		manifests: admin.ManifestStats{Entries: 5, Bytes: 500, Hits: 50, Misses: 6},
+	})
+	checkValues(t, reg, []want{
+		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "fresh"}, 3},
+		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "stale"}, 2},
+		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "ended"}, 1},
+		{"sealgate_trust_snapshots", []string{"registry", "two", "state", "fresh"}, 0},
+		{"sealgate_trust_cache_bytes", []string{"registry", "one"}, 4096},
+		{"sealgate_trust_cache_unknown", []string{"registry", "one"}, 7},
+		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, 10},
+		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, 4},
+		{"sealgate_manifest_cache_bytes", nil, 500},
+		{"sealgate_manifest_cache_entries", nil, 5},
+		{"sealgate_manifest_cache_requests_total", []string{"result", "hit"}, 50},
+		{"sealgate_manifest_cache_requests_total", []string{"result", "miss"}, 6},
+		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "one"}, -1}, // nothing in use
+	})
+}
+
+func TestExpiryIsToldOfTheRepositoriesUsedLast(t *testing.T) {
+	soon := trustOf("one", 3)
+	uses := soon.InUse(3)
+	uses[1].Expires, uses[1].ExpiresRole = epoch.Add(-time.Hour), "targets/releases"
+	uses[2].Contact, uses[2].Expires = time.Time{}, time.Time{}
+	soon.InUse = func(int) []trustcache.Use { return uses }
+	reg := collect(t, &fakeState{trust: []admin.TrustState{soon}})
+	at := float64(epoch.Unix())
+	checkValues(t, reg, []want{
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-0", "role", "timestamp"}, at},
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-1", "role", "targets/releases"}, at - 3600},
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-2", "role", "timestamp"}, -1}, // not known
+		{"sealgate_trust_last_contact_timestamp_seconds", []string{"gun", "one/app-0"}, at - 60},
+		{"sealgate_trust_last_contact_timestamp_seconds", []string{"gun", "one/app-2"}, -1},
+		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "one"}, at - 3600},
+	})
+}
+
+func TestAtMostAHundredRepositoriesHaveSeries(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		have map[string]int // repositories in use, by registry
+		want map[string]int // with series
+	}{
+		{"few", map[string]int{"one": 3, "two": 2}, map[string]int{"one": 3, "two": 2}},
+		{"exactly enough", map[string]int{"one": 100}, map[string]int{"one": 100}},
+		{"one registry has many", map[string]int{"one": 100_000}, map[string]int{"one": 100}},
+		{"both have many", map[string]int{"one": 500, "two": 500}, map[string]int{"one": 50, "two": 50}},
+		{"a busy one leaves room for a quiet one", map[string]int{"one": 500, "two": 5}, map[string]int{"one": 95, "two": 5}},
+		{"odd shares", map[string]int{"one": 500, "three": 500, "two": 500}, map[string]int{"one": 34, "three": 33, "two": 33}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			state := &fakeState{}
+			for _, name := range []string{"one", "three", "two"} {
+				if n, ok := c.have[name]; ok {
+					state.trust = append(state.trust, trustOf(name, n))
+				}
+			}
+			families := gather(t, collect(t, state))
+			total := 0
+			for name, n := range c.want {
+				total += n
+				if value(families, "sealgate_trust_last_contact_timestamp_seconds", "gun", fmt.Sprintf("%s/app-%d", name, n-1)) < 0 {
+					t.Errorf("%s: fewer than %d have series", name, n)
+				}
+			}
+			for _, metric := range []string{"sealgate_trust_expiry_timestamp_seconds", "sealgate_trust_last_contact_timestamp_seconds"} {
+				if got := len(families[metric].GetMetric()); got != total {
+					t.Errorf("%s has %d series, not %d", metric, got, total)
+				}
+			}
+		})
+	}
+}
+
+func TestAStateOfAnotherReloadIsReadAndCountersNeverGoBack(t *testing.T) {
+	counts := func(hits uint64) *fakeState {
+		trust := trustOf("one", 1)
+		trust.Stats = trustcache.Stats{Hits: hits, Misses: hits / 2, Bytes: int64(hits)}
+		return &fakeState{trust: []admin.TrustState{trust}, manifests: admin.ManifestStats{Hits: hits, Misses: hits / 2}}
+	}
+	state := &fakeState{}
+	reg := collect(t, state)
+	for _, step := range []struct{ now, want uint64 }{
+		{100, 100},
+		{98, 100}, // a swap under way: the old cache's last hits are not carried over yet
+		{0, 100},
+		{104, 104},
+	} {
+		*state = *counts(step.now)
+		checkValues(t, reg, []want{
+			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, float64(step.want)},
+			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, float64(step.want / 2)},
+			{"sealgate_manifest_cache_requests_total", []string{"result", "hit"}, float64(step.want)},
+			{"sealgate_manifest_cache_requests_total", []string{"result", "miss"}, float64(step.want / 2)},
+			{"sealgate_trust_cache_bytes", []string{"registry", "one"}, float64(step.now)},
+		})
+	}
+	*state = fakeState{trust: []admin.TrustState{trustOf("two", 1)}}
+	checkValues(t, reg, []want{
+		{"sealgate_trust_cache_bytes", []string{"registry", "one"}, -1},
+		{"sealgate_trust_cache_requests_total", []string{"registry", "two", "result", "hit"}, 0},
+	})
+	*state = *counts(20)
+	checkValues(t, reg, []want{{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, 104}})
+}
+
+func TestStrangeLabelsDoNotBreakAScrape(t *testing.T) {
+	use := func(gun, role string) trustcache.Use {
+		return trustcache.Use{GUN: gun, ExpiresRole: role, Expires: epoch, Contact: epoch}
+	}
+	strange := admin.TrustState{Registry: "one\xfe", InUse: func(int) []trustcache.Use {
+		return []trustcache.Use{
+			use("one/bad\xff", "targets/\xc0"),
+			use("one/bad\xfe", "targets/\xc1"), // the same once cleaned
+			use("one/\"quoted\"\n{}", "timestamp"),
+			use("", ""),
+		}
+	}}
+	reg := collect(t, &fakeState{trust: []admin.TrustState{strange, strange}})
+	checkValues(t, reg, []want{
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/bad\uFFFD", "role", "targets/\uFFFD"}, float64(epoch.Unix())},
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/\"quoted\"\n{}", "role", "timestamp"}, float64(epoch.Unix())},
+		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "one\uFFFD"}, float64(epoch.Unix())},
+	})
+}
