@@ -78,16 +78,44 @@ func isPort(s string, lowest int) bool {
 	return err == nil && strconv.Itoa(n) == s && lowest <= n && n <= 65535
 }
 
-// checkListen checks the address of a listener.
-func checkListen(s string) error {
+// checkListen checks the address of a listener; such names good ones.
+func checkListen(s, such string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || !isPort(port, 0) {
-		return fmt.Errorf("%s is not an address to listen on: expected host:port, such as %q, or %q for all interfaces", quote(s), DefaultListen, ":8443")
+		return fmt.Errorf("%s is not an address to listen on: expected host:port, such as %s", quote(s), such)
 	}
 	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostName(host) {
 		return fmt.Errorf("%s in %s is neither an IP address nor a host name", quote(host), quote(s))
 	}
 	return nil
+}
+
+// collide is whether two listeners with these addresses, which checkListen
+// accepts, would be on one port of one interface. Port 0 is always another port.
+func collide(a, b string) bool {
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	if portA != portB || portA == "0" {
+		return false
+	}
+	ipA, ipB := listenIP(hostA), listenIP(hostB)
+	return hostA == hostB || ipA == ipB && ipA.IsValid() || ipA.IsUnspecified() || ipB.IsUnspecified()
+}
+
+// listenIP is the address that a listener's host stands for: unspecified for
+// all interfaces, not valid for a name that only a resolver knows.
+func listenIP(host string) netip.Addr {
+	switch host {
+	case "":
+		return netip.IPv6Unspecified()
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ip.Unmap()
 }
 
 // isLoopback is whether the host of host:port or of a URL is this machine, by

@@ -10,7 +10,8 @@
 // passwords and private keys stay in the files that the configuration names.
 //
 // Load and Parse are safe for concurrent use. A Config is not changed after it
-// was returned; whoever needs another one loads the file again.
+// was returned; whoever needs another one loads the file again, and asks
+// RestartOnly whether a running program can go over to it.
 package config
 
 import (
@@ -32,8 +33,11 @@ type Config struct {
 	// Clients says who may connect at all. Nil, the default: everybody.
 	// Not supported yet.
 	Clients *Clients
-	// Admin places the operator's listeners. Default: neither listens.
+	// Admin places the operator's listeners.
 	Admin Admin
+	// DrainTimeout is how long a stop waits for the requests under way before it
+	// cuts them off. Default 30s; more than 0 and at most an hour.
+	DrainTimeout time.Duration
 	// StateDir is a local directory for the CA of tls.self-signed, certificates
 	// and spooled bodies; it is created when missing. Default: the
 	// rootdirectory of storage.filesystem; empty where there is none.
@@ -108,11 +112,14 @@ type Clients struct {
 
 // Admin places the operator's listeners, which are never on the public one.
 type Admin struct {
-	// Listen is host:port of metrics, health and the status page. Empty, the
-	// default: not listening. Others are not supported yet.
+	// Listen is host:port of metrics, health and readiness; port 0 is one that
+	// the system chooses. It never takes the port of Config.Listen. Empty, the
+	// default: not listening.
 	Listen string
-	// Control is the path of the control socket. Empty, the default: not
-	// listening. Others are not supported yet.
+	// Control is the absolute path of the control socket, a unix socket: reload,
+	// forget, log level, profiles. At most 107 bytes. Default (also when empty):
+	// control.sock in Config.StateDir; empty, not listening, where there is no
+	// StateDir or the default would be longer.
 	Control string
 }
 
@@ -248,8 +255,8 @@ type Credentials struct {
 // Notary is a registry's trust server.
 type Notary struct {
 	// URL is http or https, no user, query or fragment; a path has no trailing
-	// slash. Required where Mode is Enforced; nil where there is no trust
-	// server.
+	// slash. Required where Mode is Enforced or Permissive; nil where there is
+	// no trust server.
 	URL *url.URL
 	// CAFile is the absolute path of the PEM CAs trusted for URL. Empty, the
 	// default: the system's.
@@ -290,7 +297,8 @@ type Mode string
 const (
 	// Enforced: they do not exist.
 	Enforced Mode = "enforced"
-	// Permissive: they are served, with a warning. Not supported yet.
+	// Permissive: the registry's own tags and lists are served, with a Warning
+	// header; what Enforced would have denied or changed is logged and counted.
 	Permissive Mode = "permissive"
 	// Disabled: trust is not consulted.
 	Disabled Mode = "disabled"
@@ -299,9 +307,8 @@ const (
 // ContentTrust is what is demanded of a tag: the keys of Mirantis Container
 // Runtime's block of this name, and Sealgate's own.
 type ContentTrust struct {
-	// Mode is Enforced or Disabled; Permissive is not supported yet. Required:
-	// there is no default, since Mirantis Container Runtime reads its absence
-	// as disabled.
+	// Mode is Enforced, Permissive or Disabled. Required: there is no default,
+	// since Mirantis Container Runtime reads its absence as disabled.
 	Mode Mode
 	// TrustPinning says which roots of trust are accepted.
 	TrustPinning TrustPinning
@@ -398,6 +405,7 @@ type Policy struct {
 // Defaults of Config.
 const (
 	DefaultListen           = "127.0.0.1:8443"
+	DefaultDrainTimeout     = 30 * time.Second
 	DefaultRefresh          = 60 * time.Second
 	DefaultMaxStale         = 24 * time.Hour
 	DefaultAuthorisationTTL = 30 * time.Second

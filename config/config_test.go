@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -44,9 +45,10 @@ func mustURL(t *testing.T, s string) *url.URL {
 
 func TestDefaults(t *testing.T) {
 	want := &Config{
-		Listen:  "127.0.0.1:8443",
-		TLS:     TLS{PlainHTTP: &PlainHTTP{}},
-		Storage: Storage{Driver: "inmemory", Parameters: map[string]any{}},
+		Listen:       "127.0.0.1:8443",
+		TLS:          TLS{PlainHTTP: &PlainHTTP{}},
+		DrainTimeout: 30 * time.Second,
+		Storage:      Storage{Driver: "inmemory", Parameters: map[string]any{}},
 		Registries: []Registry{{
 			Name:          "registry.example.com:5000",
 			Hosts:         []string{"registry.example.com:5000"},
@@ -106,10 +108,12 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	want := &Config{
-		Listen:   ":443",
-		TLS:      TLS{Files: []KeyPair{{in("tls.crt"), in("tls.key")}, {in("tls.crt"), in("tls.key")}}},
-		StateDir: in("state"),
-		Storage:  Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},
+		Listen:       ":443",
+		TLS:          TLS{Files: []KeyPair{{in("tls.crt"), in("tls.key")}, {in("tls.crt"), in("tls.key")}}},
+		Admin:        Admin{Listen: "[::1]:8444", Control: in("c.sock")},
+		DrainTimeout: time.Hour,
+		StateDir:     in("state"),
+		Storage:      Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},
 		Registries: []Registry{
 			{
 				Name:           "docker.io",
@@ -174,6 +178,50 @@ func TestStateDirDefaultsToTheRootOfTheFilesystemDriver(t *testing.T) {
 	}
 }
 
+func TestControlSocketDefaultsToTheStateDir(t *testing.T) {
+	longest := strings.Repeat("d", maxSocketPath-len("//control.sock"))
+	for _, test := range []struct {
+		name, keys, want string
+		warned           bool
+	}{
+		{name: "in state-dir", keys: "state-dir: state\n", want: "/srv/state/control.sock"},
+		{name: "in what state-dir defaults to", keys: "storage: {filesystem: {rootdirectory: /data}}\n", want: "/data/control.sock"},
+		{name: "empty is the default", keys: "state-dir: /s\nadmin: {control: ''}\n", want: "/s/control.sock"},
+		{name: "nowhere without state-dir", keys: ""},
+		{name: "107 bytes", keys: "state-dir: /" + longest + "\n", want: "/" + longest + "/control.sock"},
+		{name: "108 bytes", keys: "state-dir: /" + longest + "x\n", warned: true},
+		{name: "108 bytes, but another one is named", keys: "state-dir: /" + longest + "x\nadmin: {control: c.sock}\n", want: "/srv/c.sock"},
+		{name: "107 bytes, named", keys: "admin: {control: /" + longest + "/control.sock}\n", want: "/" + longest + "/control.sock"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := mustParse(t, minimal+test.keys, "/srv")
+			if c.Admin.Control != test.want {
+				t.Errorf("got %q, want %q", c.Admin.Control, test.want)
+			}
+			warning := `admin.control: no control socket: "/` + longest + `x/control.sock" is longer than 107 bytes; set admin.control`
+			if got := slices.Contains(c.Warnings(), warning); got != test.warned {
+				t.Errorf("warnings %q", c.Warnings())
+			}
+		})
+	}
+}
+
+func TestControlMayBeASocketThatIsThere(t *testing.T) {
+	dir, err := os.MkdirTemp("", "c") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	listener, err := net.Listen("unix", filepath.Join(dir, "c.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if c := mustParse(t, minimal+"admin: {control: c.sock}\n", dir); c.Admin.Control != listener.Addr().String() {
+		t.Errorf("got %q", c.Admin.Control)
+	}
+}
+
 func TestSelfSignedHostsDefault(t *testing.T) {
 	c := mustParse(t, strings.Replace(minimal, "plain-http: {}", "self-signed: {}", 1)+"state-dir: /s\n", ".")
 	if got := c.TLS.SelfSigned.Hosts; !slices.Equal(got, []string{"localhost", "127.0.0.1"}) {
@@ -211,7 +259,7 @@ func TestTheWorkedExampleIsAccepted(t *testing.T) {
 	if c.ContentTrust.Mode != Enforced || c.StateDir != "/var/lib/sealgate" || len(c.Registries) != 1 {
 		t.Errorf("got %+v", c)
 	}
-	if c.ContentTrust.Limits != DefaultLimits() || c.ContentTrust.Refresh != DefaultRefresh || c.Listen != DefaultListen {
+	if c.ContentTrust.Limits != DefaultLimits() || c.ContentTrust.Refresh != DefaultRefresh || c.Listen != DefaultListen || c.DrainTimeout != DefaultDrainTimeout {
 		t.Error("what it shows as defaults is not the default")
 	}
 }
@@ -249,6 +297,32 @@ func TestTheWorkedExampleShowsEveryKey(t *testing.T) {
 	}
 }
 
+// What it says about a reload is what RestartOnly does.
+func TestTheWorkedExampleNamesWhatNeedsARestart(t *testing.T) {
+	data, err := os.ReadFile("../proxy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(data), "\n#", "")
+	_, after, found := strings.Cut(text, "These keys need a restart: ")
+	list, _, ended := strings.Cut(after, ". ")
+	if !found || !ended {
+		t.Fatal("the sentence is missing")
+	}
+	var want []string
+	for _, changes := range changes(t) {
+		for _, change := range changes {
+			want = append(want, change.want...)
+		}
+	}
+	slices.Sort(want)
+	got := strings.Split(list, ", ")
+	slices.Sort(got)
+	if want = slices.Compact(want); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 // kebab is the key of a field: UpstreamCAFile is upstream-ca-file.
 func kebab(name string) string {
 	name = strings.NewReplacer("SelfSigned", "Self-signed", "CertIDs", "Cert-ids", "TTL", "Ttl", "TLS", "Tls", "CA", "Ca", "URL", "Url", "ACME", "Acme", "HTTP", "Http").Replace(name)
@@ -269,7 +343,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{
 			"nothing pinned, memory by default", minimal,
-			[]string{"storage: ", "registries[0].name: no pin"},
+			[]string{"storage: ", `registries[0].name: no pin in content-trust.trust-pinning.root-keys covers a repository of "registry.example.com:5000", and trust-on-first-use is off: none of its tags is visible`},
 		},
 		{
 			"filesystem, pinned",
@@ -292,6 +366,24 @@ func TestWarnings(t *testing.T) {
 			"plain http to this machine, disabled",
 			strings.NewReplacer("enforced", "disabled", "https://Origin.example.com", "http://127.0.0.1:5000", "https://notary.example.com/", "'http://[::1]:4443'").Replace(minimal),
 			[]string{"storage: ", "content-trust.mode: disabled"},
+		},
+		{
+			"permissive",
+			strings.Replace(minimal, "enforced", "permissive", 1),
+			[]string{"storage: ", `registries[0].name: no pin in content-trust.trust-pinning.root-keys covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
+				"content-trust.mode: permissive enforces nothing: every tag is served"},
+		},
+		{
+			"metrics on all interfaces", minimal + "admin: {listen: ':8444'}\n",
+			[]string{`admin.listen: ":8444" is not a loopback address: metrics and status`, "storage: ", "registries[0].name: no pin"},
+		},
+		{
+			"metrics on one that others reach", minimal + "admin: {listen: '10.0.0.1:0'}\n",
+			[]string{`admin.listen: "10.0.0.1:0" is not`, "storage: ", "registries[0].name: no pin"},
+		},
+		{
+			"metrics on loopback only", minimal + "admin: {listen: '[::1]:8444'}\n",
+			[]string{"storage: ", "registries[0].name: no pin"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

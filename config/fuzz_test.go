@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func FuzzParse(f *testing.F) {
@@ -51,7 +52,7 @@ func checkConfig(t *testing.T, c *Config) {
 			t.Errorf("%s: %+v", what, c)
 		}
 	}
-	paths := []string{c.StateDir}
+	paths := []string{c.StateDir, c.Admin.Control}
 	kinds := 0
 	if s := c.TLS.SelfSigned; s != nil {
 		kinds++
@@ -72,6 +73,13 @@ func checkConfig(t *testing.T, c *Config) {
 		is(isLoopback(host), "plain-http is loopback only")
 	}
 	is(kinds == 1, "exactly one kind of tls")
+	is(0 < c.DrainTimeout && c.DrainTimeout <= time.Hour, "drain-timeout")
+	if c.Admin.Listen != "" {
+		_, _, err := net.SplitHostPort(c.Admin.Listen)
+		is(err == nil && !collide(c.Admin.Listen, c.Listen), "admin.listen is host:port, and not that of listen")
+	}
+	is(len(c.Admin.Control) <= maxSocketPath, "admin.control")
+	is(RestartOnly(c, c) == nil, "no restart to stay the same")
 	is(c.Storage.Driver == InMemory || c.Storage.Driver == Filesystem && c.Storage.Parameters["rootdirectory"] != "", "storage")
 	is(len(c.Registries) > 0, "a registry")
 	names, hosts := map[string]bool{}, map[string]bool{}
@@ -85,7 +93,7 @@ func checkConfig(t *testing.T, c *Config) {
 			hosts[host] = true
 		}
 		is(r.Upstream != nil && r.Upstream.Host != "" && !strings.HasSuffix(r.Upstream.Path, "/"), "upstream")
-		is(r.Notary.URL != nil || c.ContentTrust.Mode == Disabled, "enforced needs a Notary")
+		is(r.Notary.URL != nil || c.ContentTrust.Mode == Disabled, "enforced and permissive need a Notary")
 		is((r.Notary.CertFile == "") == (r.Notary.KeyFile == ""), "cert-file and key-file come together")
 		is(!slices.Contains(r.RedirectHosts, AnyHost), "redirect-hosts are named")
 		is(r.Redirects == RedirectsPass && r.Denial == DenialNotFound && r.SignatureTags == SignatureTagsHidden && !r.Push, "words are filled in")
@@ -102,7 +110,7 @@ func checkConfig(t *testing.T, c *Config) {
 func checkContentTrust(t *testing.T, c *Config, registries []string) {
 	t.Helper()
 	trust, limits := c.ContentTrust, c.ContentTrust.Limits
-	if trust.Mode != Enforced && trust.Mode != Disabled {
+	if trust.Mode != Enforced && trust.Mode != Permissive && trust.Mode != Disabled {
 		t.Errorf("mode %q", trust.Mode)
 	}
 	if trust.Refresh <= 0 || trust.MaxStale < 0 || trust.AuthorisationTTL < 0 {

@@ -24,6 +24,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			"listen":  d.text(&c.Admin.Listen),
 			"control": d.path(&c.Admin.Control),
 		}),
+		"drain-timeout": d.duration(&c.DrainTimeout),
 		"state-dir":     d.path(&c.StateDir),
 		"storage":       d.storage(&c.Storage),
 		"registries":    listOf(d, &c.Registries, "registries", d.registry),

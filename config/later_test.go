@@ -28,10 +28,6 @@ content-trust: {mode: enforced}
 registries: [{name: registry.example.com, upstream: "https://o.example.com", notary: {url: "https://n.example.com"}}]
 content-trust: {mode: enforced, $}
 `
-	inMode = `tls: {plain-http: {}}
-registries: [{name: registry.example.com, upstream: "https://o.example.com", notary: {url: "https://n.example.com"}}]
-content-trust: {$}
-`
 )
 
 // Keys whose feature is not built yet: refused, as the only problem, with
@@ -48,8 +44,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inTLS, "plain-http: {behind-tls-proxy: false}", []string{"plain-http: {behind-tls-proxy: true}"}, "tls.plain-http.behind-tls-proxy"},
 		{inTLS, "plain-http: {trusted-proxies: []}", []string{"plain-http: {trusted-proxies: [10.0.0.0/8]}"}, "tls.plain-http.trusted-proxies"},
 		{topLevel, "clients: null", []string{"clients: {}", "clients: {ca-file: ca.pem}", "clients: {allow: [10.0.0.0/8, '::/0']}"}, "clients"},
-		{topLevel, `admin: {listen: ""}`, []string{"admin: {listen: 127.0.0.1:8444}"}, "admin.listen"},
-		{topLevel, `admin: {control: ""}`, []string{"admin: {control: /run/sealgate.sock}"}, "admin.control"},
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
@@ -66,7 +60,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
 		{inNotary, "credentials: anonymous", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].notary.credentials"},
 		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},
-		{inMode, "mode: disabled", []string{"mode: permissive"}, "content-trust.mode"},
 		{inTrust, "trust-pinning: {cert-ids: {}}", []string{"trust-pinning: {cert-ids: {registry.example.com/a: [" + aKeyID + "]}}"}, "content-trust.trust-pinning.cert-ids"},
 		{inTrust, "trust-pinning: {ca: {}}", []string{"trust-pinning: {ca: {registry.example.com/a: ca.pem}}"}, "content-trust.trust-pinning.ca"},
 		{inTrust, "allow-expired-cached-trust-data: false", []string{"allow-expired-cached-trust-data: true"}, "content-trust.allow-expired-cached-trust-data"},

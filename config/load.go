@@ -59,8 +59,9 @@ func Parse(name string, data []byte, dir string) (*Config, error) {
 // defaults is a configuration before the file has spoken.
 func defaults() *Config {
 	return &Config{
-		Listen:  DefaultListen,
-		Storage: Storage{Driver: InMemory, Parameters: map[string]any{}},
+		Listen:       DefaultListen,
+		DrainTimeout: DefaultDrainTimeout,
+		Storage:      Storage{Driver: InMemory, Parameters: map[string]any{}},
 		ContentTrust: ContentTrust{
 			Refresh:          DefaultRefresh,
 			MaxStale:         DefaultMaxStale,
@@ -86,6 +87,9 @@ func (c *Config) derive() {
 	if root, ok := c.Storage.Parameters["rootdirectory"].(string); ok && c.StateDir == "" {
 		c.StateDir = root
 	}
+	if path := c.defaultControl(); c.Admin.Control == "" && len(path) <= maxSocketPath {
+		c.Admin.Control = path
+	}
 	if s := c.TLS.SelfSigned; s != nil && len(s.Hosts) == 0 {
 		s.Hosts = []string{"localhost", "127.0.0.1"}
 	}
@@ -95,6 +99,19 @@ func (c *Config) derive() {
 			r.Hosts = []string{host}
 		}
 	}
+}
+
+// maxSocketPath is how long the path of a unix socket may be, in bytes: what
+// sockaddr_un holds on Linux, without the final zero.
+const maxSocketPath = 107
+
+// defaultControl is where the control socket is by default, however long the
+// path is; empty without a StateDir.
+func (c *Config) defaultControl() string {
+	if c.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(c.StateDir, "control.sock")
 }
 
 // reason is an operating system's error without the operation and the path.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // validator checks what decoder made of a file, defaults filled in. Its methods
@@ -18,13 +19,14 @@ type validator struct {
 }
 
 func (v *validator) config() {
-	if err := checkListen(v.c.Listen); err != nil {
+	if err := checkListen(v.c.Listen, `"127.0.0.1:8443", or ":8443" for all interfaces`); err != nil {
 		v.add("listen", "%s", err)
 	}
 	v.tls()
 	v.laterBlock("clients")
-	v.later("admin.listen", v.c.Admin.Listen != "", "leave it out")
-	v.later("admin.control", v.c.Admin.Control != "", "leave it out")
+	v.admin()
+	v.require("drain-timeout", 0 < v.c.DrainTimeout && v.c.DrainTimeout <= time.Hour,
+		"must be more than 0 and at most 1h, got %s", v.c.DrainTimeout)
 	v.stateDir()
 	v.storage()
 	v.registries()
@@ -101,6 +103,22 @@ func (v *validator) certificateHost(key, host string) {
 	ip, err := netip.ParseAddr(host)
 	v.require(key, err == nil && ip.Zone() == "" || isHostName(host),
 		"%s is not a name for a certificate: expected a host name in lower case or an IP address, without port", quote(host))
+}
+
+func (v *validator) admin() {
+	listen, control := v.c.Admin.Listen, v.c.Admin.Control
+	if listen != "" {
+		if err := checkListen(listen, `"127.0.0.1:8444"`); err != nil {
+			v.add("admin.listen", "%s", err)
+		}
+		v.require("admin.listen", v.suspect("listen") || !collide(listen, v.c.Listen),
+			"%s takes the port of listen, %s: metrics and status are never on the public listener, give them a port of their own", quote(listen), quote(v.c.Listen))
+	}
+	v.require("admin.control", len(control) <= maxSocketPath,
+		"%s has %d bytes, and the path of a unix socket has at most %d: name a shorter one", quote(control), len(control), maxSocketPath)
+	if info, err := os.Stat(control); control != "" && err == nil && info.Mode().Type() != os.ModeSocket {
+		v.require("admin.control", false, "%s is there and is not a socket: name a path that is free", quote(control))
+	}
 }
 
 func (v *validator) stateDir() {
@@ -206,8 +224,8 @@ func (v *validator) notary(path string, r *Registry) {
 	n := r.Notary
 	switch {
 	case n.URL != nil || r.Offline != nil:
-	case v.c.ContentTrust.Mode == Enforced:
-		v.require(at("url"), false, "is missing: with content-trust.mode enforced every registry needs the URL of its Notary")
+	case v.c.ContentTrust.Mode == Enforced, v.c.ContentTrust.Mode == Permissive:
+		v.require(at("url"), false, "is missing: with content-trust.mode %s every registry needs the URL of its Notary", v.c.ContentTrust.Mode)
 	case n != defaultRegistry().Notary:
 		v.require(at("url"), false, "is missing: the other keys of notary have no meaning without it")
 	}
@@ -233,8 +251,7 @@ func (v *validator) notary(path string, r *Registry) {
 func (v *validator) contentTrust() {
 	t := &v.c.ContentTrust
 	at := func(name string) string { return child("content-trust", name) }
-	v.require(at("mode"), t.Mode != "", "is missing: write enforced or disabled (there is no default, since Mirantis Container Runtime reads its absence as disabled)")
-	v.later(at("mode"), t.Mode == Permissive, "write enforced or disabled")
+	v.require(at("mode"), t.Mode != "", "is missing: write enforced, permissive or disabled (there is no default, since Mirantis Container Runtime reads its absence as disabled)")
 	v.trustPinning(at("trust-pinning"), &t.TrustPinning)
 	v.later(at("allow-expired-cached-trust-data"), t.AllowExpiredCachedTrustData, "write false")
 	if t.Refresh <= 0 {

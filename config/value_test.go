@@ -91,13 +91,48 @@ func TestURLs(t *testing.T) {
 
 func TestListen(t *testing.T) {
 	for _, s := range []string{":0", ":8443", "127.0.0.1:8443", "[::]:443", "[fe80::1%eth0]:443", "localhost:1", "gate.example.com:443"} {
-		if err := checkListen(s); err != nil {
+		if err := checkListen(s, ""); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
 	for _, s := range []string{"", "8443", "127.0.0.1", "a:https", "a:-1", "a:65536", "a:01", "::1:443", "10.0.0.256:1", "a b:1", "*:443", "http://a:1"} {
-		if err := checkListen(s); err == nil {
+		if err := checkListen(s, ""); err == nil {
 			t.Errorf("%q is accepted", s)
+		}
+	}
+}
+
+func TestListenersThatCollide(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1:1", "127.0.0.1:1", true},
+		{"127.0.0.1:1", "127.0.0.1:2", false},
+		{"127.0.0.1:0", "127.0.0.1:0", false},
+		{":0", ":0", false},
+		{"127.0.0.1:1", "127.0.0.2:1", false},
+		{"127.0.0.1:1", "[::1]:1", false},
+		{"127.0.0.1:1", "[::ffff:127.0.0.1]:1", true},
+		{"[::1]:1", "[0:0::1]:1", true},
+		{"[fe80::1%eth0]:1", "[fe80::1%eth1]:1", false},
+		{"localhost:1", "127.0.0.1:1", true},
+		{"localhost:1", "localhost:1", true},
+		{"gate.example.com:1", "gate.example.com:1", true},
+		{"gate.example.com:1", "admin.example.com:1", false},
+		{"gate.example.com:1", "127.0.0.1:1", false},
+		{":1", "127.0.0.1:1", true},
+		{":1", "[::]:1", true},
+		{"0.0.0.0:1", "[::1]:1", true},
+		{"[::ffff:0.0.0.0]:1", "10.0.0.1:1", true},
+		{":1", "gate.example.com:1", true},
+		{":1", "gate.example.com:2", false},
+	} {
+		if got := collide(test.a, test.b); got != test.want {
+			t.Errorf("%s and %s: %v", test.a, test.b, got)
+		}
+		if got := collide(test.b, test.a); got != test.want {
+			t.Errorf("%s and %s: %v", test.b, test.a, got)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 )
@@ -12,6 +13,12 @@ func (c *Config) Warnings() []string {
 	var all []string
 	warn := func(key, format string, args ...any) {
 		all = append(all, key+": "+fmt.Sprintf(format, args...))
+	}
+	if host, _, _ := net.SplitHostPort(c.Admin.Listen); c.Admin.Listen != "" && !isLoopback(host) {
+		warn("admin.listen", "%q is not a loopback address: metrics and status, with the names of repositories in use, can be read by whoever reaches it", c.Admin.Listen)
+	}
+	if path := c.defaultControl(); c.Admin.Control == "" && len(path) > maxSocketPath {
+		warn("admin.control", "no control socket: %q is longer than %d bytes; set admin.control", path, maxSocketPath)
 	}
 	if c.Storage.Driver == Filesystem {
 		warn("storage.filesystem", "trust state is kept in memory in this version, and forgotten when the process ends")
@@ -32,11 +39,18 @@ func (c *Config) Warnings() []string {
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
-		if t := c.ContentTrust; t.Mode == Enforced && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
-			warn(child(path, "name"), "no pin in content-trust.trust-pinning.root-keys covers a repository of %q, and trust-on-first-use is off: none of its tags is visible", r.Name)
+		if t := c.ContentTrust; t.Mode != Disabled && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
+			outcome := "none of its tags is visible"
+			if t.Mode == Permissive {
+				outcome = "enforced would hide all of its tags"
+			}
+			warn(child(path, "name"), "no pin in content-trust.trust-pinning.root-keys covers a repository of %q, and trust-on-first-use is off: %s", r.Name, outcome)
 		}
 	}
-	if c.ContentTrust.Mode == Disabled {
+	switch c.ContentTrust.Mode {
+	case Permissive:
+		warn("content-trust.mode", "permissive enforces nothing: every tag is served, signed or not; what enforced would deny or change is logged and counted")
+	case Disabled:
 		warn("content-trust.mode", "disabled: every tag is served, signed or not")
 	}
 	if c.ContentTrust.TrustOnFirstUse {
