@@ -1,9 +1,10 @@
 package proxy
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -31,18 +32,62 @@ type record struct {
 	stale        error
 	signedLength int64
 	cause        error
+	panicked     bool
 	cut          bool // a panic ended the answer in the middle
+
+	// In mode permissive: what enforcing would have made of the request, and
+	// what the registry has for the tag.
+	would          string
+	upstreamDigest string
+}
+
+// Outcome sums up a request for whoever counts. It holds fixed words, numbers
+// and the configured name of a registry; nothing that a client chose.
+type Outcome struct {
+	Registry string // "" where the request named none that is configured
+	Route    Kind   // zero for what is no route
+	Decision string // allow, deny, pass, refuse or error
+	Reason   string // "" where the decision has none
+	Status   int    // of the answer; zero where none was sent
+	Bytes    int64  // of the body, as sent: none for HEAD
+	Duration time.Duration
+	// WouldDeny and WouldChange are what enforcing would have done, in mode
+	// permissive.
+	WouldDeny, WouldChange bool
+	// LengthDiffers: the signed length is not that of the signed bytes.
+	LengthDiffers bool
+	// Panicked: a panic was caught.
+	Panicked bool
+}
+
+func (rec *record) outcome(out *countingWriter, now time.Time) Outcome {
+	sent := out.bytes
+	if rec.method == http.MethodHead {
+		sent = 0 // net/http left them out
+	}
+	return Outcome{
+		Registry: rec.registry, Route: rec.route.Kind, Decision: rec.decision, Reason: rec.reason,
+		Status: out.status, Bytes: sent, Duration: now.Sub(rec.start),
+		WouldDeny: rec.would == wouldDeny, WouldChange: rec.would == wouldChange,
+		LengthDiffers: rec.signedLength != 0, Panicked: rec.panicked,
+	}
 }
 
 func newRecord(r *http.Request, now time.Time) *record {
-	var id [12]byte
-	rand.Read(id[:])
 	client, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		client = r.RemoteAddr
 	}
 	path, _, _ := strings.Cut(r.RequestURI, "?")
-	return &record{start: now, id: hex.EncodeToString(id[:]), method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
+	return &record{start: now, id: newID(), method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
+}
+
+// newID names a request: 96 bits that nobody else has, and no secret.
+func newID() string {
+	var id [12]byte
+	binary.LittleEndian.PutUint64(id[:], rand.Uint64())
+	binary.LittleEndian.PutUint32(id[8:], rand.Uint32())
+	return hex.EncodeToString(id[:])
 }
 
 func (rec *record) routed(route Route) {
@@ -58,6 +103,15 @@ func (rec *record) decided(d Decision, view trustcache.View) {
 	}
 	if view.Snapshot != nil {
 		rec.stale = view.Stale
+	}
+}
+
+// watched notes what the decision on a tag would have been.
+func (rec *record) watched(d Decision, view trustcache.View) {
+	rec.decided(d, view)
+	rec.decision = "pass"
+	if d.Denial != nil {
+		rec.cause = d.Denial.Cause
 	}
 }
 
@@ -115,6 +169,12 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	e.Str("decision", rec.decision)
 	if rec.reason != "" {
 		e.Str("reason", rec.reason)
+	}
+	if rec.would != "" {
+		e.Str("would", rec.would)
+		if validDigest(rec.upstreamDigest) {
+			e.Str("upstream_digest", rec.upstreamDigest)
+		}
 	}
 	if rec.target.Role != "" {
 		e.Stringer("signed_digest", rec.target.Digest).Strs("signers", rec.target.Signers)

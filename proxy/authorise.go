@@ -25,62 +25,71 @@ const (
 	probeTimeout = 15 * time.Second
 )
 
-// authorisations remembers that the registry let somebody read a repository:
-// keyed by hashes under a key of this process, so that no credential is kept.
+// authorisations remembers that the registry let somebody read a repository.
 type authorisations struct {
-	ttl  time.Duration
-	now  func() time.Time
+	ttl time.Duration
+	now func() time.Time
+	*remembered
+}
+
+// remembered outlives a reload. It is keyed by hashes under a key of this
+// process, so that no credential is kept.
+type remembered struct {
 	salt [sha256.Size]byte
 
 	mu    sync.Mutex
-	until *simplelru.LRU[[sha256.Size]byte, time.Time]
+	since *simplelru.LRU[[sha256.Size]byte, time.Time]
 }
 
-func newAuthorisations(ttl time.Duration, now func() time.Time) *authorisations {
-	a := &authorisations{ttl: ttl, now: now}
-	rand.Read(a.salt[:])
-	a.until, _ = simplelru.NewLRU[[sha256.Size]byte, time.Time](maxRemembered, nil)
-	return a
+func newRemembered() *remembered {
+	m := &remembered{}
+	rand.Read(m.salt[:])
+	m.since, _ = simplelru.NewLRU[[sha256.Size]byte, time.Time](maxRemembered, nil)
+	return m
 }
 
-func (a *authorisations) key(gun, authorization string) [sha256.Size]byte {
+// key names a client (authorization, "" for none) of a repository of the
+// server at origin.
+func (m *remembered) key(origin, gun, authorization string) [sha256.Size]byte {
 	b := make([]byte, 0, 512)
-	b = append(b, a.salt[:]...)
+	b = append(b, m.salt[:]...)
+	b = append(b, origin...)
+	b = append(b, 0)
 	b = append(b, gun...)
 	b = append(b, 0)
 	b = append(b, authorization...)
 	return sha256.Sum256(b)
 }
 
-// remember keeps that authorization ("" for none) may read the repository.
-func (a *authorisations) remember(gun, authorization string) {
+// remember keeps that the client may read the repository.
+func (a *authorisations) remember(origin, gun, authorization string) {
 	if a.ttl <= 0 {
 		return
 	}
-	k, until := a.key(gun, authorization), a.now().Add(a.ttl)
+	k, now := a.key(origin, gun, authorization), a.now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.until.Add(k, until)
+	a.since.Add(k, now)
 }
 
 // known says whether this Authorization, or none, was let in a while ago.
-func (a *authorisations) known(gun, authorization string) bool {
+func (a *authorisations) known(origin, gun, authorization string) bool {
 	if a.ttl <= 0 {
 		return false
 	}
 	now := a.now()
-	if a.valid(a.key(gun, authorization), now) {
+	if a.valid(a.key(origin, gun, authorization), now) {
 		return true
 	}
-	return authorization != "" && a.valid(a.key(gun, ""), now)
+	return authorization != "" && a.valid(a.key(origin, gun, ""), now)
 }
 
 func (a *authorisations) valid(k [sha256.Size]byte, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	until, ok := a.until.Get(k)
-	if ok && !now.Before(until) {
-		a.until.Remove(k)
+	since, ok := a.since.Get(k)
+	if ok && now.Sub(since) >= a.ttl {
+		a.since.Remove(k)
 		ok = false
 	}
 	return ok
@@ -93,15 +102,25 @@ func lets(status int) bool { return status == http.StatusOK || status == http.St
 // admit makes sure that the client may read the repository before anything
 // that depends on its trust data leaves. found is false when the registry
 // answered 404: enough for a refusal, not for content. The error is an *Error.
-func (g *gate) admit(ctx context.Context, repository, authorization string, probe Route) (found bool, err error) {
+func (g *gate) admit(ctx context.Context, r repo, authorization string, probe Route) (found bool, err error) {
 	if !g.Passthrough {
 		return true, nil // whoever may connect may read with our credentials
 	}
-	if g.auth.known(g.gun(repository), authorization) {
+	if g.auth.known(g.origin, r.gun, authorization) {
 		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
+	if g.auth.ttl <= 0 { // each request its own question
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		return g.probe(ctx, r, authorization, probe)
+	}
+	return join(ctx, &g.probes, g.flight(r, probe.Reference, authorization), probeTimeout, func(ctx context.Context) (bool, error) {
+		return g.probe(ctx, r, authorization, probe)
+	})
+}
+
+// probe asks the registry whether the client may read the repository.
+func (g *gate) probe(ctx context.Context, r repo, authorization string, probe Route) (found bool, err error) {
 	resp, err := g.ask(ctx, g.Upstream, http.MethodHead, probe, authorization)
 	if err != nil {
 		return false, errUpstream(err)
@@ -109,7 +128,7 @@ func (g *gate) admit(ctx context.Context, repository, authorization string, prob
 	resp.Body.Close()
 	switch {
 	case lets(resp.StatusCode):
-		g.auth.remember(g.gun(repository), authorization)
+		g.auth.remember(g.origin, r.gun, authorization)
 		return true, nil
 	case resp.StatusCode == http.StatusNotFound:
 		return false, nil
@@ -120,12 +139,12 @@ func (g *gate) admit(ctx context.Context, repository, authorization string, prob
 // admitToDenial admits a client to the answer that a tag does not exist: by
 // the signed tag that sorts first, or, where there is none, the empty blob. A
 // digest that is not there is enough, since nothing is given away.
-func (g *gate) admitToDenial(ctx context.Context, repository, authorization string, view trustcache.View) error {
-	probe := Route{Kind: Blob, Repository: repository, Reference: emptyBlob}
+func (g *gate) admitToDenial(ctx context.Context, r repo, authorization string, view trustcache.View) error {
+	probe := Route{Kind: Blob, Repository: r.name, Reference: emptyBlob}
 	if view.Snapshot != nil && view.Len() > 0 {
-		probe = Route{Kind: ManifestByDigest, Repository: repository, Reference: view.At(0).Digest.String()}
+		probe = Route{Kind: ManifestByDigest, Repository: r.name, Reference: view.At(0).Digest.String()}
 	}
-	_, err := g.admit(ctx, repository, authorization, probe)
+	_, err := g.admit(ctx, r, authorization, probe)
 	return err
 }
 
@@ -133,9 +152,9 @@ func (g *gate) admitToDenial(ctx context.Context, repository, authorization stri
 // digest that the registry has. found is false when it has none of the first
 // few: then the list has to look empty, since nothing proves that the client
 // may see more.
-func (g *gate) admitToList(ctx context.Context, repository, authorization string, view trustcache.View) (found bool, err error) {
+func (g *gate) admitToList(ctx context.Context, r repo, authorization string, view trustcache.View) (found bool, err error) {
 	if view.Snapshot == nil || view.Len() == 0 {
-		return true, g.admitToDenial(ctx, repository, authorization, view)
+		return true, g.admitToDenial(ctx, r, authorization, view)
 	}
 	tried := map[trustcache.Digest]bool{}
 	for i := 0; i < view.Len() && len(tried) < maxProbes; i++ {
@@ -144,7 +163,7 @@ func (g *gate) admitToList(ctx context.Context, repository, authorization string
 			continue
 		}
 		tried[digest] = true
-		found, err = g.admit(ctx, repository, authorization, Route{Kind: ManifestByDigest, Repository: repository, Reference: digest.String()})
+		found, err = g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()})
 		if found || err != nil {
 			return found, err
 		}

@@ -102,3 +102,43 @@ func TestCallersOfOneFetchHaveTheSameCredentials(t *testing.T) {
 		t.Errorf("%d fetches for two users", fetches)
 	}
 }
+
+// TestAThousandPullsAtTheEndOfTheTTL: a registry is asked once, not by all who
+// come at that moment.
+func TestAThousandPullsAtTheEndOfTheTTL(t *testing.T) {
+	p := newPrivate(t, users)
+	g := p.gate(t, time.Minute)
+	const path = "/v2/acme/app/manifests/1.0"
+	if a := g.get(path, "Authorization", alice); a.status != 200 {
+		t.Fatal(a)
+	}
+	p.clock.advance(time.Minute)
+	p.quiet()
+	clients := make([]*http.Client, 8)
+	for i := range clients {
+		clients[i] = g.client()
+		if _, err := g.by(clients[i], "GET", "/connect"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var arrived atomic.Int32
+	release := make(chan struct{})
+	p.upstream.lie(func(w http.ResponseWriter, _ *http.Request) { // answers when all have come
+		arrived.Add(1)
+		<-release
+		w.WriteHeader(200)
+	})
+	var all sync.WaitGroup
+	for i := range 1000 {
+		all.Go(func() {
+			if a, err := g.by(clients[i%len(clients)], "GET", path, "Authorization", alice); err != nil || a.status != 200 {
+				t.Errorf("got %v, %v", a, err)
+			}
+		})
+	}
+	time.AfterFunc(100*time.Millisecond, func() { close(release) })
+	all.Wait()
+	if n := arrived.Load(); n != 1 {
+		t.Errorf("the registry was asked %d times", n)
+	}
+}

@@ -49,11 +49,15 @@ func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, ro
 // forward passes a request on and its answer back, both by allow-list, the
 // body untouched.
 func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) error {
+	return g.forwardJudged(w, r, route, func(resp *http.Response) error { return g.judge(r, route, resp) })
+}
+
+func (g *gate) forwardJudged(w http.ResponseWriter, r *http.Request, route Route, judge func(*http.Response) error) error {
 	p := passage{
 		base: g.URL, via: g.Bodies, route: route,
 		credentials: g.Passthrough,
 		fail:        errUpstream,
-		judge:       func(resp *http.Response) error { return g.judge(r, route, resp) },
+		judge:       judge,
 	}
 	return p.serve(w, r)
 }
@@ -66,7 +70,7 @@ func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
 	}
 	byDigest := route.Kind == ManifestByDigest || route.Kind == Blob
 	if g.Passthrough && byDigest && lets(resp.StatusCode) {
-		g.auth.remember(g.gun(route.Repository), r.Header.Get("Authorization"))
+		g.auth.remember(g.origin, g.repo(route.Repository).gun, r.Header.Get("Authorization"))
 	}
 	return nil
 }

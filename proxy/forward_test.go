@@ -282,7 +282,7 @@ func TestABlobThatIsCutShortIsCutForTheClient(t *testing.T) {
 
 func TestModeDisabledPassesTheRegistrysTags(t *testing.T) {
 	_, reg, im, index := open(t)
-	reg.Disabled, reg.Trust = true, nil
+	reg.Mode, reg.Trust = proxy.Disabled, nil
 	g := gateFor(t, reg)
 	for tag, want := range map[string]image{"unsigned": im, "2.0": index} {
 		header := []string{"Accept", dockerV2 + ", " + ociIndex}

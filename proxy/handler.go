@@ -24,8 +24,21 @@ type Trust interface {
 	Tag(ctx context.Context, gun, tag string) (trustcache.View, error)
 }
 
+// Mode is what becomes of tags that nobody signed.
+type Mode uint8
+
+const (
+	// Enforced: they do not exist.
+	Enforced Mode = iota
+	// Permissive: the registry's tags pass, and it is said, counted and logged
+	// what would have become of them.
+	Permissive
+	// Disabled: the registry's tags pass, and trust is not consulted.
+	Disabled
+)
+
 // Registry is one registry as the gate stands in front of it. Name, Hosts,
-// URL and Upstream are required, Trust unless Disabled.
+// URL and Upstream are required, Trust unless Mode is Disabled.
 type Registry struct {
 	// Name is what publishers typed when they signed: the GUN of a repository
 	// is Name, "/", repository.
@@ -46,9 +59,9 @@ type Registry struct {
 	// client is admitted by it. Otherwise Sealgate reads with its own, which
 	// for now means anonymously.
 	Passthrough bool
-	// Disabled: the registry's tags pass. Otherwise only signed tags exist.
-	Disabled bool
-	Trust    Trust
+	// Mode says what becomes of tags that nobody signed.
+	Mode  Mode
+	Trust Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself
 	// with credentials or a certificate of ours.
@@ -64,25 +77,35 @@ type Options struct {
 	// repository; zero means that every request is put to the registry.
 	AuthorisationTTL time.Duration
 	// ManifestBytes bounds the verified manifests in memory; zero means 32 MiB.
+	// With Before the bound of the first handler holds.
 	ManifestBytes int64
 	// ManifestTimeout bounds fetching one manifest; zero means 20 s.
 	ManifestTimeout time.Duration
 	// Log receives one access line per request and what went wrong.
 	Log zerolog.Logger
+	// Observe, when not nil, is told the outcome of every request, after the
+	// answer, from the request's goroutine.
+	Observe func(Outcome)
+	// Before is the handler that this one replaces at a reload, nil at start:
+	// the manifests in memory go on being used, and what registries said of
+	// clients, as far as a registry's URL and name stay.
+	Before *Handler
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
 // Handler is the gate. It is safe for concurrent use.
 type Handler struct {
-	opts  Options
-	gates hosts
+	opts   Options
+	gates  hosts
+	shared *shared
 }
 
 // gate is the handler of one registry.
 type gate struct {
 	Registry
 	*shared
+	origin           string            // the registry's URL
 	manifestUpstream http.RoundTripper // for the manifests of tags
 }
 
@@ -91,7 +114,7 @@ type shared struct {
 	auth            *authorisations
 	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
 	manifests       *content.Manifests
-	fetches         singleflight.Group
+	fetches, probes singleflight.Group
 	manifestTimeout time.Duration
 }
 
@@ -106,40 +129,62 @@ func New(opts Options) *Handler {
 	if opts.ManifestTimeout <= 0 {
 		opts.ManifestTimeout = manifestTimeout
 	}
-	h := &Handler{opts: opts, gates: hosts{}}
-	all := &shared{
-		auth:            newAuthorisations(opts.AuthorisationTTL, opts.Now),
-		closedNotaries:  newAuthorisations(opts.AuthorisationTTL, opts.Now),
-		manifests:       content.NewManifests(opts.ManifestBytes),
-		manifestTimeout: opts.ManifestTimeout,
-	}
+	h := &Handler{opts: opts, gates: hosts{named: map[string]*gate{}}}
+	h.shared = newShared(opts)
 	for _, reg := range opts.Registries {
 		if reg.Bodies == nil {
 			reg.Bodies = reg.Upstream
 		}
 		h.gates.add(reg.Hosts, &gate{
 			Registry:         reg,
-			shared:           all,
+			shared:           h.shared,
+			origin:           reg.URL.String(),
 			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Hosts: reg.RedirectHosts},
 		})
 	}
 	return h
 }
 
-// gun is the name under which the repository is signed.
-func (g *gate) gun(repository string) string { return g.Name + "/" + repository }
+func newShared(opts Options) *shared {
+	clients, notaries, manifests := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes)
+	if opts.Before != nil {
+		before := opts.Before.shared
+		clients, notaries, manifests = before.auth.remembered, before.closedNotaries.remembered, before.manifests
+	}
+	return &shared{
+		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
+		closedNotaries:  &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: notaries},
+		manifests:       manifests,
+		manifestTimeout: opts.ManifestTimeout,
+	}
+}
+
+// ManifestStats sums up the verified manifests in memory.
+func (h *Handler) ManifestStats() content.Stats { return h.shared.manifests.Stats() }
+
+// repo is a repository behind a gate.
+type repo struct {
+	name string // as the registry knows it
+	gun  string // as it is signed: the registry's name, "/", name
+}
+
+func (g *gate) repo(name string) repo { return repo{name: name, gun: g.Name + "/" + name} }
 
 // ServeHTTP implements http.Handler. See the package documentation.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := newRecord(r, h.opts.Now())
 	out := &countingWriter{ResponseWriter: w}
-	out.Header().Set("X-Request-Id", rec.id)
+	out.Header()["X-Request-Id"] = []string{rec.id}
 	defer func() {
 		p := recover()
 		if p != nil {
 			h.recovered(out, rec, p)
 		}
-		rec.log(h.opts.Log, out, h.opts.Now())
+		now := h.opts.Now()
+		rec.log(h.opts.Log, out, now)
+		if h.opts.Observe != nil {
+			h.opts.Observe(rec.outcome(out, now))
+		}
 		if p == http.ErrAbortHandler || p != nil && rec.cut {
 			panic(http.ErrAbortHandler) // net/http cuts the connection: the body is not whole
 		}
@@ -157,7 +202,7 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 		return
 	}
 	h.opts.Log.Error().Str("request_id", rec.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
-	rec.cut = out.status != 0
+	rec.panicked, rec.cut = true, out.status != 0
 	rec.failed(errInternal)
 	if !rec.cut {
 		errInternal.write(out)
@@ -188,11 +233,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	case Base:
 		return g.serveBase(w, r)
 	case ManifestByTag:
-		if !g.Disabled {
+		switch g.Mode {
+		case Enforced:
 			return g.serveTag(w, r, route, rec)
+		case Permissive:
+			return g.watchTag(w, r, route, rec)
 		}
 	case Tags:
-		if !g.Disabled {
+		if g.Mode == Enforced {
 			return g.serveTags(w, r, route, rec)
 		}
 	case TrustMetadata:

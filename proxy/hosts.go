@@ -9,14 +9,21 @@ import (
 
 // hosts finds the registry for a Host header: by host:port, then by host for
 // any port, then "*".
-type hosts map[string]*gate
+type hosts struct {
+	named  map[string]*gate // in lower case
+	others *gate            // "*"
+}
 
-func (h hosts) add(names []string, g *gate) {
+func (h *hosts) add(names []string, g *gate) {
 	for _, name := range names {
-		if _, _, err := net.SplitHostPort(name); err != nil {
-			name = strings.Trim(name, "[]") // an IPv6 address without a port
+		if name == "*" {
+			h.others = g
+			continue
 		}
-		h[strings.ToLower(name)] = g
+		if _, _, err := net.SplitHostPort(name); err != nil {
+			name = bracketed(strings.Trim(name, "[]"))
+		}
+		h.named[strings.ToLower(name)] = g
 	}
 }
 
@@ -27,7 +34,7 @@ var hostGrammar = regexp.MustCompile(`^(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{
 // choose returns the registry that a request is for, and its target in origin
 // form. net/http has refused repeated Host headers already, and for a target
 // in absolute form the Host header is ignored (RFC 9112 section 3.2.2).
-func (h hosts) choose(r *http.Request) (*gate, string, error) {
+func (h *hosts) choose(r *http.Request) (*gate, string, error) {
 	host, target := r.Host, r.RequestURI
 	absolute := !strings.HasPrefix(target, "/")
 	if absolute {
@@ -40,6 +47,9 @@ func (h hosts) choose(r *http.Request) (*gate, string, error) {
 	// section 8.3.1).
 	if other, ok := r.Header["Host"]; ok && (len(other) != 1 || !strings.EqualFold(other[0], host)) {
 		return nil, "", errBadHost
+	}
+	if g, ok := h.named[host]; ok { // the most frequent case, and in the grammar
+		return g, target, nil
 	}
 	if !hostGrammar.MatchString(host) {
 		return nil, "", errBadHost
@@ -54,18 +64,25 @@ func (h hosts) choose(r *http.Request) (*gate, string, error) {
 	return g, target, nil
 }
 
-func (h hosts) find(host string) *gate {
-	if g, ok := h[host]; ok {
+func (h *hosts) find(host string) *gate {
+	if g, ok := h.named[host]; ok {
 		return g
 	}
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = strings.Trim(host, "[]")
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		if g, ok := h.named[bracketed(name)]; ok {
+			return g
+		}
 	}
-	if g, ok := h[name]; ok {
-		return g
+	return h.others
+}
+
+// bracketed is a host without a port as a Host header has it: an IPv6 address
+// in brackets.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
 	}
-	return h["*"]
+	return host
 }
 
 // splitAbsolute splits "https://host/path" into host and path.

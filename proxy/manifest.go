@@ -23,22 +23,22 @@ const (
 
 // serveTag answers a read of a tag with what is signed for it.
 func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
-	gun := g.gun(route.Repository)
-	view, trustErr := g.Trust.Tag(r.Context(), gun, route.Reference)
+	repo := g.repo(route.Repository)
+	view, trustErr := g.Trust.Tag(r.Context(), repo.gun, route.Reference)
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
-	d := Decide(gun, route.Reference, view, trustErr)
+	d := Decide(repo.gun, route.Reference, view, trustErr)
 	rec.decided(d, view)
 	authorization := r.Header.Get("Authorization")
 	if d.Denial != nil {
-		if err := g.admitToDenial(r.Context(), route.Repository, authorization, view); err != nil {
+		if err := g.admitToDenial(r.Context(), repo, authorization, view); err != nil {
 			return err
 		}
 		warnStale(w.Header(), view)
 		return d.Denial
 	}
-	m, err := g.signedManifest(r.Context(), route.Repository, authorization, d.Target.Digest)
+	m, err := g.signedManifest(r.Context(), repo, authorization, d.Target.Digest)
 	if err != nil {
 		return err
 	}
@@ -60,19 +60,25 @@ func warnStale(h http.Header, view trustcache.View) {
 
 func writeManifest(w http.ResponseWriter, r *http.Request, m *content.Manifest) {
 	h := w.Header()
-	h["Docker-Content-Digest"] = []string{m.Digest}
-	h["Etag"] = []string{m.ETag}
-	h["Docker-Distribution-Api-Version"] = []string{"registry/2.0"}
+	h["Docker-Content-Digest"] = m.Header.Digest
+	h["Etag"] = m.Header.ETag
+	h["Docker-Distribution-Api-Version"] = apiVersion
 	if matchesETag(r.Header["If-None-Match"], m.Digest) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h["Content-Type"] = []string{m.MediaType}
-	h["Content-Length"] = []string{m.Length}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Type"] = m.Header.Type
+	h["Content-Length"] = m.Header.Length
+	h["X-Content-Type-Options"] = nosniff
 	w.WriteHeader(http.StatusOK)
 	w.Write(m.Body) // a HEAD's body is left out by net/http
 }
+
+// Header values that never change; net/http only reads them.
+var (
+	apiVersion = []string{"registry/2.0"}
+	nosniff    = []string{"nosniff"}
+)
 
 // matchesETag evaluates If-None-Match (RFC 9110 section 13.1.2). Docker's
 // clients leave out the quotes.
@@ -91,10 +97,9 @@ func matchesETag(values []string, digest string) bool {
 // signedManifest returns the manifest of a signed digest to a client that may
 // read the repository: from memory when the client is admitted, else fetched
 // with the client's own credentials, which admits it.
-func (g *gate) signedManifest(ctx context.Context, repository, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	gun := g.gun(repository)
-	if m := g.manifests.Get(gun, digest); m != nil {
-		found, err := g.admit(ctx, repository, authorization, Route{Kind: ManifestByDigest, Repository: repository, Reference: m.Digest})
+func (g *gate) signedManifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
+	if m := g.manifests.Get(r.gun, digest); m != nil {
+		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
 			err = errNotInRegistry(digest)
 		}
@@ -103,33 +108,10 @@ func (g *gate) signedManifest(ctx context.Context, repository, authorization str
 		}
 		return m, nil
 	}
-	// Callers with the same credentials share one fetch. It goes on without
-	// them, so that one who hangs up does not fail the others.
-	shared := g.fetches.DoChan(g.flight(gun, digest, authorization), func() (m any, err error) {
-		defer func() {
-			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
-				err = errInternal.because(fmt.Errorf("panic: %v", p))
-			}
-		}()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.manifestTimeout)
-		defer cancel()
-		return g.fetchManifest(ctx, repository, authorization, digest)
+	// Callers with the same credentials share one fetch.
+	return join(ctx, &g.fetches, g.flight(r, digest.String(), authorization), g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
+		return g.fetchManifest(ctx, r, authorization, digest)
 	})
-	select {
-	case res := <-shared:
-		if res.Err != nil {
-			return nil, res.Err
-		}
-		return res.Val.(*content.Manifest), nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// flight names a fetch by a hash, so that no credential is kept.
-func (g *gate) flight(gun string, digest trustcache.Digest, authorization string) string {
-	key := g.auth.key(gun+"@"+digest.String(), authorization)
-	return string(key[:])
 }
 
 func errNotInRegistry(digest trustcache.Digest) *Error {
@@ -142,11 +124,11 @@ func errNotServed(digest trustcache.Digest) *Error {
 
 // fetchManifest reads a manifest by digest and lets nothing through that is
 // not exactly what was signed, in one reading.
-func (g *gate) fetchManifest(ctx context.Context, repository, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	if m := g.manifests.Get(g.gun(repository), digest); m != nil && (!g.Passthrough || g.auth.known(g.gun(repository), authorization)) {
+func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
+	if m := g.manifests.Get(r.gun, digest); m != nil && (!g.Passthrough || g.auth.known(g.origin, r.gun, authorization)) {
 		return m, nil // another flight has just landed
 	}
-	route := Route{Kind: ManifestByDigest, Repository: repository, Reference: digest.String()}
+	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
 	resp, err := g.ask(ctx, g.manifestUpstream, http.MethodGet, route, authorization)
 	if err != nil {
 		return nil, errUpstream(err)
@@ -188,7 +170,7 @@ func (g *gate) fetchManifest(ctx context.Context, repository, authorization stri
 		}
 		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
 	}
-	g.manifests.Put(g.gun(repository), m)
-	g.auth.remember(g.gun(repository), authorization)
+	g.manifests.Put(r.gun, m)
+	g.auth.remember(g.origin, r.gun, authorization)
 	return m, nil
 }

@@ -4,8 +4,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"github.com/distribution/reference"
 )
 
 // Kind is what a request asks for.
@@ -67,17 +65,13 @@ const (
 	maxPage = 1000
 	// maxQuery bounds a query that is passed on, in bytes.
 	maxQuery = 2048
-	// maxName bounds a repository name (distribution/reference v0.6.0).
-	maxName = reference.RepositoryNameTotalLengthMax
 
 	trustRole = `(?:root|timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)`
 )
 
+// Names, tags and digests, which every pull has, are read in grammar.go.
 var (
-	nameGrammar   = regexp.MustCompile(`^[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*)*$`)
-	tagGrammar    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	digestGrammar = regexp.MustCompile(`^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$`)
-	gunGrammar    = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/(.+)$`)
+	gunGrammar = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?/(.+)$`)
 	// trustFileGrammar: a role of Notary v1, by version, by hash, or the newest.
 	trustFileGrammar = regexp.MustCompile(`^(?:(?:[1-9][0-9]{0,9}\.)?` + trustRole + `|` + trustRole + `\.[0-9a-f]{64})\.json$`)
 	// referrersQuery is what may stand in a query that is passed on.
@@ -160,15 +154,13 @@ func cleanPath(path string) bool {
 	return true
 }
 
-func validName(name string) bool { return len(name) <= maxName && nameGrammar.MatchString(name) }
-
 // parseManifest tells a tag from a digest. What holds a ':' or an escaped one
 // stands in a digest's place and is never read as a tag.
 func (r Route) parseManifest(ref string) (Route, error) {
 	if strings.ContainsAny(ref, ":%") {
 		return r.parseDigest(ManifestByDigest, ref)
 	}
-	if !tagGrammar.MatchString(ref) {
+	if !validTag(ref) {
 		return Route{}, errNoRoute
 	}
 	r.Kind, r.Reference = ManifestByTag, ref
@@ -177,7 +169,7 @@ func (r Route) parseManifest(ref string) (Route, error) {
 
 func (r Route) parseDigest(kind Kind, text string) (Route, error) {
 	digest := strings.Replace(text, "%3A", ":", 1)
-	if !digestGrammar.MatchString(digest) {
+	if !validDigest(digest) {
 		return Route{}, errDigestInvalid(digest)
 	}
 	r.Kind, r.Reference = kind, digest
@@ -203,7 +195,7 @@ func (r Route) parsePage(query string) (Route, error) {
 			}
 			r.Limit = n
 		case "last":
-			if haveLast || value != "" && !tagGrammar.MatchString(value) {
+			if haveLast || value != "" && !validTag(value) {
 				return Route{}, errPage("last", value)
 			}
 			haveLast, r.Last = true, value

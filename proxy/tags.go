@@ -13,17 +13,17 @@ import (
 // serveTags lists the signed tags, in pages of our own: the registry is never
 // asked for its list.
 func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
-	gun := g.gun(route.Repository)
-	view, trustErr := g.Trust.Repository(r.Context(), gun)
+	repo := g.repo(route.Repository)
+	view, trustErr := g.Trust.Repository(r.Context(), repo.gun)
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
-	found, err := g.admitToList(r.Context(), route.Repository, r.Header.Get("Authorization"), view)
+	found, err := g.admitToList(r.Context(), repo, r.Header.Get("Authorization"), view)
 	if err != nil {
 		return err
 	}
 	if trustErr != nil && !trustcache.Absent(trustErr) {
-		return errTrust(gun, trustErr)
+		return errTrust(repo.gun, trustErr)
 	}
 	rec.listed(view, trustErr)
 	limit := route.Limit

@@ -29,12 +29,12 @@ const (
 // names tags, so in ExposeAuto nobody sees it who may not see the tags.
 // Sealgate's own credentials for the Notary server are never used.
 func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) error {
-	repository, ok := strings.CutPrefix(route.Repository, g.Name+"/")
-	if !ok || !validName(repository) || g.NotaryURL == nil || g.Expose == ExposeNever {
+	name, ok := strings.CutPrefix(route.Repository, g.Name+"/")
+	if !ok || !validName(name) || g.NotaryURL == nil || g.Expose == ExposeNever {
 		return errNoTrustFile
 	}
 	if g.Expose == ExposeAuto {
-		if err := g.admitToTrust(r, repository, route); err != nil {
+		if err := g.admitToTrust(r, repo{name: name, gun: route.Repository}); err != nil {
 			return err
 		}
 	}
@@ -73,28 +73,28 @@ func (g *gate) judgeNotary(resp *http.Response) error {
 // admitToTrust is ExposeAuto. A Docker client's token names the GUN and not
 // the repository, so that the registry may refuse it where it lets in a client
 // with none: no credentials are tried first, then the client's own.
-func (g *gate) admitToTrust(r *http.Request, repository string, route Route) error {
-	closed, err := g.notaryIsClosed(r.Context(), route.Repository)
+func (g *gate) admitToTrust(r *http.Request, repo repo) error {
+	closed, err := g.notaryIsClosed(r.Context(), repo.gun)
 	if err != nil || closed {
 		return err
 	}
 	authorization := r.Header.Get("Authorization")
-	view, trustErr := g.Trust.Repository(r.Context(), g.gun(repository))
+	view, trustErr := g.Trust.Repository(r.Context(), repo.gun)
 	if trustErr != nil {
-		if err := g.admitToDenial(r.Context(), repository, authorization, view); err != nil {
+		if err := g.admitToDenial(r.Context(), repo, authorization, view); err != nil {
 			return err
 		}
 		if trustcache.Absent(trustErr) {
 			return errNoTrustFile
 		}
-		return errTrust(g.gun(repository), trustErr)
+		return errTrust(repo.gun, trustErr)
 	}
 	if !g.Passthrough {
-		return g.admitAnybodyToTrust(r.Context(), repository, view)
+		return g.admitAnybodyToTrust(r.Context(), repo, view)
 	}
-	found, err := g.admitToList(r.Context(), repository, "", view)
+	found, err := g.admitToList(r.Context(), repo, "", view)
 	if (err != nil || !found) && authorization != "" {
-		found, err = g.admitToList(r.Context(), repository, authorization, view)
+		found, err = g.admitToList(r.Context(), repo, authorization, view)
 	}
 	if err == nil && !found {
 		return errNoTrustFile
@@ -104,10 +104,10 @@ func (g *gate) admitToTrust(r *http.Request, repository string, route Route) err
 
 // admitAnybodyToTrust is for a gate that reads anonymously: what the registry
 // shows to nobody without credentials is not told here either.
-func (g *gate) admitAnybodyToTrust(ctx context.Context, repository string, view trustcache.View) error {
+func (g *gate) admitAnybodyToTrust(ctx context.Context, r repo, view trustcache.View) error {
 	asked := *g
 	asked.Passthrough = true // so that the registry is asked at all
-	if found, err := asked.admitToList(ctx, repository, "", view); err != nil || !found {
+	if found, err := asked.admitToList(ctx, r, "", view); err != nil || !found {
 		return errNoTrustFile.because(err)
 	}
 	return nil
@@ -116,7 +116,7 @@ func (g *gate) admitAnybodyToTrust(ctx context.Context, repository string, view 
 // notaryIsClosed asks the Notary server, with no credentials, whether it lets
 // anybody read; then its own judgement of the client's credentials is enough.
 func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
-	if g.closedNotaries.known(gun, "") {
+	if g.closedNotaries.known(g.NotaryURL.String(), gun, "") {
 		return true, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -129,7 +129,7 @@ func (g *gate) notaryIsClosed(ctx context.Context, gun string) (bool, error) {
 	}
 	upstream.Discard(resp)
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		g.closedNotaries.remember(gun, "")
+		g.closedNotaries.remember(g.NotaryURL.String(), gun, "")
 		return true, nil
 	}
 	return false, nil

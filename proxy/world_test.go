@@ -357,8 +357,18 @@ type gate struct {
 	stop func()
 }
 
-// startGate serves as cmd/sealgate does: TLS with HTTP/2, the same limits.
+// startGate starts a gate that logs into memory.
 func startGate(t testing.TB, opts proxy.Options) *gate {
+	t.Helper()
+	log := &logBuffer{}
+	opts.Log = zerolog.New(log)
+	g := serveGate(t, proxy.New(opts))
+	g.log = log
+	return g
+}
+
+// serveGate serves as cmd/sealgate does: TLS with HTTP/2, the same limits.
+func serveGate(t testing.TB, handler http.Handler) *gate {
 	t.Helper()
 	ca, err := sandbox.NewCA()
 	if err != nil {
@@ -368,10 +378,9 @@ func startGate(t testing.TB, opts proxy.Options) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{t: t, pool: ca.Pool(), log: &logBuffer{}}
-	opts.Log = zerolog.New(g.log)
+	g := &gate{t: t, pool: ca.Pool()}
 	server := &http.Server{
-		Handler:                      proxy.New(opts),
+		Handler:                      handler,
 		TLSConfig:                    &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}},
 		ReadHeaderTimeout:            10 * time.Second,
 		ReadTimeout:                  60 * time.Second,

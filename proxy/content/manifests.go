@@ -24,8 +24,16 @@ type Manifest struct {
 	Body      []byte
 	MediaType string
 	Digest    string // "sha256:…"
-	ETag      string // the digest in quotes
-	Length    string // of Body, decimal
+	Header    Header
+}
+
+// Header holds the values of the headers that a manifest is served with, each
+// of them one, in the form of http.Header. They are not modified.
+type Header struct {
+	Digest []string // Docker-Content-Digest
+	ETag   []string // the digest in quotes
+	Type   []string // Content-Type
+	Length []string // Content-Length
 }
 
 // key tells repositories apart: what one may read another may not have.
@@ -35,14 +43,22 @@ type key struct {
 }
 
 // overhead is what an entry costs besides body and strings, in bytes.
-const overhead = 512
+const overhead = 640
 
 // Manifests is an LRU bounded by bytes, safe for concurrent use.
 type Manifests struct {
-	mu    sync.Mutex
-	lru   *simplelru.LRU[key, *Manifest]
-	bytes int64
-	most  int64
+	mu           sync.Mutex
+	lru          *simplelru.LRU[key, *Manifest]
+	bytes        int64
+	most         int64
+	hits, misses uint64
+}
+
+// Stats sum up the cache for whoever watches it.
+type Stats struct {
+	Entries      int
+	Bytes        int64
+	Hits, Misses uint64 // of Get, since the cache was made
 }
 
 // NewManifests returns a cache of at most most bytes.
@@ -60,8 +76,20 @@ func size(k key, v *Manifest) int64 {
 func (m *Manifests) Get(repository string, digest [sha256.Size]byte) *Manifest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, _ := m.lru.Get(key{repository, digest})
+	v, ok := m.lru.Get(key{repository, digest})
+	if ok {
+		m.hits++
+	} else {
+		m.misses++
+	}
 	return v
+}
+
+// Stats returns the present state of the cache.
+func (m *Manifests) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Stats{Entries: m.lru.Len(), Bytes: m.bytes, Hits: m.hits, Misses: m.misses}
 }
 
 // Check makes a Manifest of body, which the caller does not modify afterwards.
@@ -71,7 +99,12 @@ func Check(digest [sha256.Size]byte, body []byte, mediaType string) (*Manifest, 
 		return nil, ErrDigest
 	}
 	text := "sha256:" + hex.EncodeToString(digest[:])
-	return &Manifest{sum: digest, Body: body, MediaType: mediaType, Digest: text, ETag: `"` + text + `"`, Length: strconv.Itoa(len(body))}, nil
+	return &Manifest{sum: digest, Body: body, MediaType: mediaType, Digest: text, Header: Header{
+		Digest: []string{text},
+		ETag:   []string{`"` + text + `"`},
+		Type:   []string{mediaType},
+		Length: []string{strconv.Itoa(len(body))},
+	}}, nil
 }
 
 // Put holds a manifest for the repository, unless it alone exceeds the bound.

@@ -27,7 +27,7 @@ func TestCheckTakesOnlyTheBytesOfTheDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := fmt.Sprintf("sha256:%x", sum)
-	if m.Digest != want || m.ETag != `"`+want+`"` || m.Length != "4" || m.MediaType != "a/b" || !bytes.Equal(m.Body, body) {
+	if m.Digest != want || m.Header.Digest[0] != want || m.Header.ETag[0] != `"`+want+`"` || m.Header.Length[0] != "4" || m.Header.Type[0] != "a/b" || m.MediaType != "a/b" || !bytes.Equal(m.Body, body) {
 		t.Errorf("got %+v", m)
 	}
 	for name, other := range map[string][]byte{"other bytes": []byte("bodx"), "more bytes": []byte("body\n"), "fewer bytes": []byte("bod"), "no bytes": nil} {

@@ -52,6 +52,19 @@ func TestHTTP2IsSpokenAndNothingIsAdded(t *testing.T) {
 	}
 }
 
+func TestHTTP1WhereItIsAskedFor(t *testing.T) {
+	got := make(chan *http.Request, 1)
+	server, tr := serve(t, Options{HTTP1: true}, func(w http.ResponseWriter, r *http.Request) { got <- r })
+	resp, err := ask(t, tr, server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if r := <-got; r.Proto != "HTTP/1.1" || r.Header["Accept-Encoding"] != nil {
+		t.Errorf("the server got %s with %v", r.Proto, r.Header)
+	}
+}
+
 func TestNothingIsDecompressed(t *testing.T) {
 	server, tr := serve(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// join does something once for all callers with the same key at the same time.
+// It goes on without them, timeout long at most, so that one who hangs up does
+// not fail the others. The error is do's, or ctx's.
+func join[T any](ctx context.Context, flights *singleflight.Group, key string, timeout time.Duration, do func(context.Context) (T, error)) (T, error) {
+	shared := flights.DoChan(key, func() (result any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
+				err = errInternal.because(fmt.Errorf("panic: %v", p))
+			}
+		}()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		return do(ctx)
+	})
+	var none T
+	select {
+	case landed := <-shared:
+		if landed.Err != nil {
+			return none, landed.Err
+		}
+		return landed.Val.(T), nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// flight names what is done for one client by a hash, so that no credential is
+// kept.
+func (g *gate) flight(r repo, what, authorization string) string {
+	key := g.auth.key(g.origin, r.gun+"@"+what, authorization)
+	return string(key[:])
+}

@@ -1,0 +1,90 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// watchPatience is how long a read waits for trust data that decides nothing.
+const watchPatience = 2 * time.Second
+
+// What enforcing would have made of a read, in the log.
+const (
+	wouldAllow  = "allow"
+	wouldDeny   = "deny"
+	wouldChange = "change"
+)
+
+// watchTag passes a read of a tag on to the registry, as mode permissive has
+// it, and notes what enforcing would have made of it. Who may read it is the
+// registry's decision alone, and only those who may are told in the answer.
+func (g *gate) watchTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
+	d, err := g.wouldDecide(r.Context(), route, rec)
+	if err != nil {
+		return err
+	}
+	signed := d.Target.Digest.String()
+	return g.forwardJudged(w, r, route, func(resp *http.Response) error {
+		if err := g.judge(r, route, resp); err != nil {
+			return err
+		}
+		rec.upstreamDigest = resp.Header.Get("Docker-Content-Digest")
+		rec.would = would(d, resp.StatusCode, rec.upstreamDigest)
+		warnWould(w.Header(), resp.StatusCode, rec, signed)
+		return nil
+	})
+}
+
+// wouldDecide is the decision that enforcing would have made. The error is the
+// client's, which is gone.
+func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decision, error) {
+	repo := g.repo(route.Repository)
+	patient, cancel := context.WithTimeout(ctx, watchPatience)
+	defer cancel()
+	view, trustErr := g.Trust.Tag(patient, repo.gun, route.Reference)
+	switch {
+	case ctx.Err() != nil:
+		return Decision{}, ctx.Err()
+	case errors.Is(trustErr, context.DeadlineExceeded):
+		trustErr = fmt.Errorf("%w: %s: no answer within %s", trustcache.ErrUnreachable, repo.gun, watchPatience)
+	}
+	d := Decide(repo.gun, route.Reference, view, trustErr)
+	rec.watched(d, view)
+	return d, nil
+}
+
+// would says what enforcing would have made of the registry's answer to a read
+// of a tag; "" where it would have been no other.
+func would(d Decision, status int, digest string) string {
+	readable := lets(status) || status == http.StatusNotModified
+	switch {
+	case readable && d.Denial != nil:
+		return wouldDeny
+	case readable && digest != "" && digest != d.Target.Digest.String():
+		return wouldChange
+	case readable:
+		return wouldAllow
+	case status == http.StatusNotFound && d.Denial == nil:
+		return wouldChange // what is signed was there by digest, perhaps
+	}
+	return ""
+}
+
+// warnWould tells the client's user (RFC 7234 section 5.5, warn-code 299) what
+// is going to become of the tag, if the registry lets the client read it.
+func warnWould(h http.Header, status int, rec *record, signed string) {
+	if status == http.StatusNotFound {
+		return
+	}
+	switch rec.would {
+	case wouldDeny:
+		h.Set("Warning", fmt.Sprintf(`299 sealgate "content trust is permissive: this tag would be denied: %s"`, rec.reason))
+	case wouldChange:
+		h.Set("Warning", fmt.Sprintf(`299 sealgate "content trust is permissive: this tag would be the signed %s"`, signed))
+	}
+}
