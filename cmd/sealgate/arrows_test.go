@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"cmd/sealgate":      {"*"},
 	"config":            nil,
 	"proxy":             {"proxy/content", "proxy/upstream", "rewrite", "trustcache"},
+	"proxy/admin":       {"trustcache"},
 	"proxy/content":     nil,
 	"proxy/upstream":    nil,
 	"rewrite":           nil,
@@ -35,6 +36,7 @@ var arrows = map[string][]string{
 // libraries says who alone may import a library that nothing else should see.
 var libraries = map[string][]string{
 	"github.com/theupdateframework/notary": {"trustcache/notary", "e2e", "e2e/sandbox"},
+	"github.com/prometheus/client_golang":  {"proxy/admin", "cmd/sealgate"},
 	"github.com/spf13/cobra":               {"cmd/sealgate"},
 }
 

@@ -5,10 +5,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
@@ -16,8 +19,11 @@ import (
 
 // parts is a configuration brought to life, without a listener.
 type parts struct {
-	handler    *proxy.Handler
-	registries []registryParts
+	cfg          *config.Config
+	certificates *certificates // nil for plain HTTP
+	handler      *proxy.Handler
+	registries   []registryParts
+	inUse        sync.RWMutex // held for reading by every request
 }
 
 // registryParts are what one registry's trust comes from; source and trust
@@ -29,25 +35,68 @@ type registryParts struct {
 	idle   []*upstream.Transport
 }
 
-// assemble joins the parts that cfg describes. Close them when done.
-func assemble(cfg *config.Config, log zerolog.Logger) (*parts, error) {
-	p := &parts{}
+// lasting is what outlives a configuration: parts are made with it.
+type lasting struct {
+	log     zerolog.Logger
+	series  *prometheus.Registry
+	metrics *admin.Metrics // in series
+	memory  notary.Store   // what is known of repositories
+}
+
+func newLasting(log zerolog.Logger) (lasting, error) {
+	l := lasting{log: log, series: prometheus.NewRegistry(), memory: notary.NewMemoryStore()}
+	var err error
+	l.metrics, err = admin.NewMetrics(l.series, version)
+	return l, err
+}
+
+// assemble joins the parts that cfg describes, without certificates. They take
+// over what before, nil at the start, knows and may still be believed. Close
+// them when done.
+func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
+	p := &parts{cfg: cfg}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
-		made, rp, err := assembleRegistry(reg, cfg.ContentTrust, log)
+		l.metrics.AddRegistries(reg.Name)
+		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust)
+		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
-			return nil, err
+			return nil, fmt.Errorf("registry %s: %w", reg.Name, err)
 		}
 		registries = append(registries, made)
-		p.registries = append(p.registries, rp)
 	}
-	p.handler = proxy.New(proxy.Options{
+	opts := proxy.Options{
 		Registries:       registries,
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
-		Log:              log,
-	})
+		Log:              l.log,
+		Observe:          l.observeRequest,
+	}
+	if before != nil {
+		opts.Before = before.handler
+		p.adopt(before)
+	}
+	p.handler = proxy.New(opts)
 	return p, nil
+}
+
+func (l lasting) observeRequest(o proxy.Outcome) {
+	l.metrics.Request(admin.RequestOutcome{
+		Registry: o.Registry, Route: o.Route.String(), Decision: o.Decision, Reason: o.Reason,
+		Status: o.Status, Bytes: o.Bytes, Duration: o.Duration,
+		WouldDeny: o.WouldDeny, WouldChange: o.WouldChange, SignedLengthDiffers: o.LengthDiffers, Panicked: o.Panicked,
+	})
+}
+
+// adopt takes over the snapshots that today's pins vouch for.
+func (p *parts) adopt(before *parts) {
+	for _, now := range p.registries {
+		for _, old := range before.registries {
+			if old.name == now.name && old.trust != nil && now.trust != nil {
+				now.trust.Adopt(old.trust, now.source.Accepts)
+			}
+		}
+	}
 }
 
 func (p *parts) close() {
@@ -61,13 +110,13 @@ func (p *parts) close() {
 	}
 }
 
-func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.Logger) (proxy.Registry, registryParts, error) {
+func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
-	asking, err := transport(reg.UpstreamCAFile, "", "", maxAsking)
+	asking, err := transport(upstream.Options{MaxConns: maxAsking}, reg.UpstreamCAFile, "", "")
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	bodies, err := transport(reg.UpstreamCAFile, "", "", maxBodies)
+	bodies, err := transport(upstream.Options{MaxConns: maxBodies, HTTP1: true}, reg.UpstreamCAFile, "", "")
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
@@ -76,42 +125,56 @@ func assembleRegistry(reg config.Registry, ct config.ContentTrust, log zerolog.L
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
 		URL:           reg.Upstream,
-		Upstream:      asking,
-		Bodies:        bodies,
+		Upstream:      l.metrics.Transport(reg.Name, admin.RegistryServer, asking),
+		Bodies:        l.metrics.Transport(reg.Name, admin.RegistryServer, bodies),
 		RedirectHosts: reg.RedirectHosts,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
-		Disabled:      ct.Mode == config.Disabled,
+		Mode:          mode(ct.Mode),
 		Expose:        expose(reg.Notary.Expose),
 	}
 	if reg.Notary.URL == nil {
 		return made, rp, nil
 	}
-	verifying, err := transport(reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile, maxAsking)
+	verifying, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile)
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
 	// What clients read of the trust server they read as themselves, not with
 	// our certificate, and without taking connections from refreshes.
-	passing, err := transport(reg.Notary.CAFile, "", "", maxAsking)
+	passing, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, "", "")
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
 	rp.idle = append(rp.idle, verifying, passing)
 	rp.source = notary.New(notary.Options{
 		URL:             reg.Notary.URL,
-		Transport:       verifying,
+		Transport:       l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
+		Store:           l.memory,
 		RootKeys:        rootKeys(ct.TrustPinning),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
 	})
 	rp.trust = trustcache.New(trustcache.Options{
-		Source:    rp.source,
-		Refresh:   ct.Refresh,
-		MaxStale:  ct.MaxStale,
-		OnRefresh: func(r trustcache.Refresh) { logRefresh(log, r) },
+		Source:   rp.source,
+		Refresh:  ct.Refresh,
+		MaxStale: ct.MaxStale,
+		OnRefresh: func(r trustcache.Refresh) {
+			logRefresh(l.log, r)
+			l.metrics.TrustRefresh(reg.Name, r)
+		},
 	})
-	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing
+	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, l.metrics.Transport(reg.Name, admin.NotaryServer, passing)
 	return made, rp, nil
+}
+
+func mode(m config.Mode) proxy.Mode {
+	switch m {
+	case config.Permissive:
+		return proxy.Permissive
+	case config.Disabled:
+		return proxy.Disabled
+	}
+	return proxy.Enforced
 }
 
 // rootKeys finds the pins of a GUN: the exact name, then the longest wildcard.
@@ -142,10 +205,9 @@ const (
 	maxBodies = 2048
 )
 
-// transport makes at most most connections to one server; empty files mean the
-// system's authorities and no client certificate.
-func transport(caFile, certFile, keyFile string, most int) (*upstream.Transport, error) {
-	opts := upstream.Options{MaxConns: most}
+// transport completes opts with files; empty ones mean the system's
+// authorities and no client certificate.
+func transport(opts upstream.Options, caFile, certFile, keyFile string) (*upstream.Transport, error) {
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
 		if err != nil {

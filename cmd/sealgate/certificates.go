@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -14,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,10 +23,22 @@ import (
 	"github.com/sealgate/sealgate/config"
 )
 
-// serverTLS returns the TLS configuration of the public listener, nil for
-// plain HTTP.
-func serverTLS(cfg *config.Config, log zerolog.Logger) (*tls.Config, error) {
-	var get func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+// certificates are what the public listener shows, as one configuration names
+// them; nil stands for plain HTTP. Safe for concurrent use.
+type certificates struct {
+	self  *selfSigned // one of the two
+	files *fileCertificates
+}
+
+// newCertificates loads what cfg names and fails where it cannot be used; nil
+// for plain HTTP. It starts nothing, so that what is not wanted after all can be
+// dropped: at most a CA has been made, where tls.self-signed had none yet.
+//
+// running are those that clients are shown at present, nil at the start. A
+// certificate outside its validity is no reason not to start, where the operator
+// sees the warning and clients see why, but it displaces nothing that runs: it
+// is refused unless running shows the same one already.
+func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logger) (*certificates, error) {
 	switch {
 	case cfg.TLS.PlainHTTP != nil:
 		return nil, nil
@@ -33,16 +47,57 @@ func serverTLS(cfg *config.Config, log zerolog.Logger) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
-		log.Info().Str("ca", path).Msg("self-signed certificates: clients have to trust this CA")
-		get = (&selfSigned{ca: ca, hosts: cfg.TLS.SelfSigned.Hosts}).get
-	default:
-		files := &fileCertificates{pairs: cfg.TLS.Files, log: log}
-		if err := files.load(); err != nil {
-			return nil, err
+		self := &selfSigned{ca: ca, hosts: cfg.TLS.SelfSigned.Hosts}
+		if _, err := self.get(nil); err != nil {
+			return nil, fmt.Errorf("the CA %q cannot sign a certificate: %w", path, err)
 		}
-		get = files.get
+		log.Info().Str("ca", path).Msg("self-signed certificates: clients have to trust this CA")
+		return &certificates{self: self}, nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: get, NextProtos: []string{"h2", "http/1.1"}}, nil
+	files := &fileCertificates{pairs: cfg.TLS.Files, log: log}
+	if err := files.load(func(cert *tls.Certificate) bool { return running == nil || running.shows(cert) }); err != nil {
+		return nil, err
+	}
+	return &certificates{files: files}, nil
+}
+
+// get is a tls.Config's GetCertificate.
+func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c.self != nil {
+		return c.self.get(hello)
+	}
+	return c.files.get(hello)
+}
+
+// usable is nil while at least one certificate is within its validity, and for
+// plain HTTP.
+func (c *certificates) usable(now time.Time) error {
+	switch {
+	case c == nil:
+		return nil
+	case c.self != nil:
+		return c.self.usable(now)
+	}
+	return c.files.usable(now)
+}
+
+// shows is whether cert is one of those from files.
+func (c *certificates) shows(cert *tls.Certificate) bool {
+	return c.files != nil && contains(c.files.current(), cert)
+}
+
+// tlsConfig is the TLS configuration of the public listener, for as long as it
+// listens: every handshake asks for the current certificates, which are never
+// nil. Session tickets belong to it, so that sessions resume across a change of
+// certificates, on what the client verified when it was given the ticket.
+func tlsConfig(current func() *certificates) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return current().get(hello)
+		},
+		NextProtos: []string{"h2", "http/1.1"},
+	}
 }
 
 const (
@@ -142,16 +197,17 @@ func issue(ca *tls.Certificate, hosts []string, life time.Duration) (*tls.Certif
 		template.KeyUsage, template.ExtKeyUsage = x509.KeyUsageCertSign, nil
 		template.Subject.CommonName = "sealgate self-signed CA"
 	} else {
-		if parent, err = x509.ParseCertificate(ca.Certificate[0]); err != nil {
-			return nil, err
-		}
-		signer = ca.PrivateKey
+		parent, signer = ca.Leaf, ca.PrivateKey
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // selfSigned issues a certificate from the CA and a new one in good time.
@@ -178,77 +234,154 @@ func (s *selfSigned) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return leaf, nil
 }
 
+// usable is about the CA: certificates from it are made when they are needed.
+func (s *selfSigned) usable(now time.Time) error {
+	if err := validAt(s.ca, now); err != nil {
+		return fmt.Errorf("the CA in state-dir is %w: move %s and %s away to have new ones made", err, caFile, caKeyFile)
+	}
+	return nil
+}
+
 // fileCertificates serves certificates from files and takes new ones up when
-// the files change; a broken pair leaves the good ones in place.
+// the files change; pairs that are broken or outside their validity leave the
+// ones before in place.
 type fileCertificates struct {
 	pairs []config.KeyPair
 	log   zerolog.Logger
 
 	mu      sync.Mutex
-	certs   []*tls.Certificate
-	stamp   string
+	certs   []*tls.Certificate // replaced as a whole, never changed
+	stamp   [sha256.Size]byte  // of the files that certs are from
 	checked time.Time
 }
 
-func (f *fileCertificates) load() error {
+// load reads the files for the first time. Certificates outside their validity
+// need accept's consent.
+func (f *fileCertificates) load(accept func(*tls.Certificate) bool) error {
+	files, stamp, err := f.read()
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	stamp := f.stampLocked()
-	var certs []*tls.Certificate
-	for _, pair := range f.pairs {
-		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
-		if err != nil {
-			return fmt.Errorf("tls.files %s: %w", pair.Cert, err)
-		}
-		if now := time.Now(); now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter) {
-			if f.certs != nil {
-				return fmt.Errorf("tls.files %s: valid from %s to %s only", pair.Cert, cert.Leaf.NotBefore.UTC().Format(time.RFC3339), cert.Leaf.NotAfter.UTC().Format(time.RFC3339))
-			}
-			f.log.Warn().Str("cert", pair.Cert).Time("not_before", cert.Leaf.NotBefore).Time("not_after", cert.Leaf.NotAfter).Msg("certificate is not valid now")
-		}
-		certs = append(certs, &cert)
-	}
-	f.certs, f.stamp, f.checked = certs, stamp, time.Now()
-	return nil
+	return f.takeLocked(files, stamp, accept)
 }
 
-// stampLocked changes when a file does.
-func (f *fileCertificates) stampLocked() string {
-	var stamp string
-	for _, pair := range f.pairs {
-		for _, path := range []string{pair.Cert, pair.Key} {
-			if info, err := os.Stat(path); err == nil {
-				stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
-			}
-		}
-	}
-	return stamp
-}
-
-func (f *fileCertificates) changed() bool {
+// current are the certificates of the files as they were at most checkFiles ago.
+func (f *fileCertificates) current() []*tls.Certificate {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.checked) < checkFiles {
-		return false
+		return f.certs
 	}
 	f.checked = time.Now()
-	return f.stampLocked() != f.stamp
+	files, stamp, err := f.read()
+	if err == nil && stamp == f.stamp {
+		return f.certs
+	}
+	if err == nil {
+		err = f.takeLocked(files, stamp, func(cert *tls.Certificate) bool { return contains(f.certs, cert) })
+	}
+	if err != nil {
+		f.log.Error().Err(err).Msg("changed certificate files cannot be used, the ones before stay")
+	} else {
+		f.log.Info().Msg("certificate files re-read")
+	}
+	return f.certs
 }
 
+// pairFiles are what a pair's files hold.
+type pairFiles struct{ cert, key []byte }
+
+// read returns the contents of all files, and a stamp that changes with them.
+// Times and sizes would not do: two files written within one tick of the file
+// system's clock can agree in both.
+func (f *fileCertificates) read() ([]pairFiles, [sha256.Size]byte, error) {
+	files := make([]pairFiles, len(f.pairs))
+	all := sha256.New()
+	for i, pair := range f.pairs {
+		var err error
+		if files[i].cert, err = os.ReadFile(pair.Cert); err == nil {
+			files[i].key, err = os.ReadFile(pair.Key)
+		}
+		if err != nil {
+			return nil, [sha256.Size]byte{}, fmt.Errorf("tls.files: %w", err)
+		}
+		for _, data := range [][]byte{files[i].cert, files[i].key} {
+			one := sha256.Sum256(data)
+			all.Write(one[:])
+		}
+	}
+	return files, [sha256.Size]byte(all.Sum(nil)), nil
+}
+
+// takeLocked puts all certificates in place or, with an error, none.
+func (f *fileCertificates) takeLocked(files []pairFiles, stamp [sha256.Size]byte, accept func(*tls.Certificate) bool) error {
+	now := time.Now()
+	certs := make([]*tls.Certificate, len(files))
+	for i, pair := range f.pairs {
+		cert, err := tls.X509KeyPair(files[i].cert, files[i].key)
+		if err != nil {
+			return fmt.Errorf("tls.files: %q with %q: %w", pair.Cert, pair.Key, err)
+		}
+		certs[i] = &cert
+		err = validAt(&cert, now)
+		if err != nil && !accept(&cert) {
+			return fmt.Errorf("tls.files: %q is %w", pair.Cert, err)
+		}
+		if err != nil {
+			f.log.Warn().Str("cert", pair.Cert).Time("not_before", cert.Leaf.NotBefore).Time("not_after", cert.Leaf.NotAfter).Msg("certificate is not valid now")
+		}
+	}
+	f.certs, f.stamp, f.checked = certs, stamp, now
+	return nil
+}
+
+// get chooses the first certificate that suits the client and is within its
+// validity, else the first that suits, else the first that is valid: a client
+// that refuses it can say why.
 func (f *fileCertificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if f.changed() {
-		if err := f.load(); err != nil {
-			f.log.Error().Err(err).Msg("changed certificate files cannot be used, the ones before stay")
-		} else {
-			f.log.Info().Msg("certificate files re-read")
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, cert := range f.certs {
+	certs, now := f.current(), time.Now()
+	best, most := certs[0], 0
+	for _, cert := range certs {
+		points := 0
 		if hello.SupportsCertificate(cert) == nil {
-			return cert, nil
+			points += 2
+		}
+		if validAt(cert, now) == nil {
+			points++
+		}
+		if points > most {
+			best, most = cert, points
 		}
 	}
-	return f.certs[0], nil
+	return best, nil
+}
+
+// usable looks at the files, too: a server that is not ready may see no
+// handshake that would.
+func (f *fileCertificates) usable(now time.Time) error {
+	var first error
+	for i, cert := range f.current() {
+		err := validAt(cert, now)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = fmt.Errorf("tls.files: %q is %w", f.pairs[i].Cert, err)
+		}
+	}
+	return first
+}
+
+// validAt is nil while cert is within its validity.
+func validAt(cert *tls.Certificate, now time.Time) error {
+	if leaf := cert.Leaf; now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return fmt.Errorf("valid from %s to %s only", leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+func contains(certs []*tls.Certificate, cert *tls.Certificate) bool {
+	return slices.ContainsFunc(certs, func(c *tls.Certificate) bool { return c.Leaf.Equal(cert.Leaf) })
 }

@@ -102,6 +102,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		demoCommand(logs, stdout, stderr),
 		checkCommand(stdout),
 		inspectCommand(stdout),
+		forgetCommand(stdout),
 		versionCommand(stdout),
 	)
 	return root

@@ -75,20 +75,16 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := serverTLS(cfg, log)
+	inst, err := newInstance(cfg, log)
 	if err != nil {
 		return err
 	}
-	p, err := assemble(cfg, log)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+	defer inst.close()
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return runServer(ctx, listener, tlsConfig, p.handler, log) })
+	group.Go(func() error { return runServer(ctx, listener, inst) })
 	group.Go(func() error {
 		err := perform(ctx, story, dir, stdout)
 		if once || err != nil {

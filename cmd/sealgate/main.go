@@ -5,6 +5,7 @@
 //	sealgate demo     [--once]                          registry, trust server and gate in one process; performs the story
 //	sealgate check    [--config proxy.yaml]             every problem of the file, with line and key
 //	sealgate inspect  [--config proxy.yaml] REPO[:TAG]  the trust view of a repository, or why a tag is visible or hidden
+//	sealgate forget   [--config proxy.yaml] GUN         make the running server forget the trust data of a repository
 //	sealgate version
 //
 // Every command takes --log-format json|console and --log-level. Exit codes: 0

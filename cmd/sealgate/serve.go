@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,9 +20,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
-
-// drainTimeout is how long a stop waits for the requests under way.
-const drainTimeout = 30 * time.Second
 
 func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
@@ -40,7 +37,7 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := serve(cmd.Context(), cfg, log); err != nil {
+		if err := serve(cmd.Context(), *path, cfg, log); err != nil {
 			log.Error().Err(err).Msg("failed")
 			return &exitError{code: exitFailed}
 		}
@@ -49,72 +46,86 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 	return cmd
 }
 
-// serve runs until ctx ends, then drains and returns nil.
-func serve(ctx context.Context, cfg *config.Config, log zerolog.Logger) error {
-	for _, warning := range cfg.Warnings() {
-		log.Warn().Msg(warning)
+// serve runs until ctx ends, then drains and returns nil. path is where cfg
+// was read from and is read again at a reload.
+func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Logger) error {
+	log = adjustable(log)
+	if cfg.StateDir != "" {
+		if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+			return fmt.Errorf("state-dir: %w", err)
+		}
 	}
-	tlsConfig, err := serverTLS(cfg, log)
+	inst, err := newInstance(cfg, log)
 	if err != nil {
 		return err
 	}
-	p, err := assemble(cfg, log)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+	defer inst.close()
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return err
 	}
+	defer listener.Close()
+	reload := func() error { return inst.reloadFrom(path) }
+	group, ctx := errgroup.WithContext(ctx)
+	ready := func() error { return inst.ready(ctx) }
+	side, err := openOperatorSide(cfg.Admin, inst, ready, reload)
+	if err != nil {
+		return err
+	}
+	defer side.close()
+	inst.announce()
 	scheme := "https"
-	if tlsConfig == nil {
+	if cfg.TLS.PlainHTTP != nil {
 		scheme = "http"
 	}
-	for _, reg := range cfg.Registries {
-		e := log.Info().Str("registry", reg.Name).Strs("hosts", reg.Hosts).Stringer("upstream", reg.Upstream)
-		if reg.Notary.URL != nil {
-			e.Stringer("notary", reg.Notary.URL)
-		}
-		e.Msg("standing in front of")
-	}
-	defer ignoreHangup(log)()
 	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
-	return runServer(ctx, listener, tlsConfig, p.handler, log)
+	defer onHangup(func() { _ = reload() })() // it says itself what came of it
+
+	drained, done := context.WithCancel(context.Background())
+	group.Go(func() error {
+		defer done() // the operator watches until the last request is answered
+		return runServer(ctx, listener, inst)
+	})
+	group.Go(func() error { return side.run(drained) })
+	return group.Wait()
 }
 
-// ignoreHangup keeps SIGHUP, which asks for a reload of other servers, from
-// ending this one. Call what it returns when done.
-func ignoreHangup(log zerolog.Logger) (stop func()) {
+// adjustable makes the level of the log one that can change at run time.
+func adjustable(log zerolog.Logger) zerolog.Logger {
+	zerolog.SetGlobalLevel(log.GetLevel())
+	return log.Level(zerolog.TraceLevel)
+}
+
+// onHangup calls do at every SIGHUP, one after the other, until stop.
+func onHangup(do func()) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-hangups:
-				log.Error().Msg("SIGHUP: reload is not supported yet, restart instead; nothing has changed")
-			case <-done:
-				return
-			}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for range hangups {
+			do()
 		}
-	}()
-	return func() { signal.Stop(hangups); close(done) }
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		running.Wait()
+	}
 }
 
-// runServer serves on listener until ctx ends, then waits for the requests
-// under way. It closes the listener.
-func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config, handler http.Handler, log zerolog.Logger) error {
+// runServer serves inst on listener until ctx ends, then waits for the
+// requests under way. It closes the listener.
+func runServer(ctx context.Context, listener net.Listener, inst *instance) error {
 	server := &http.Server{
-		Handler:           handler,
-		TLSConfig:         tlsConfig,
+		Handler:           inst,
+		TLSConfig:         inst.tlsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second, // no request has a body that is read
 		WriteTimeout:      2 * time.Minute,  // bodies that are passed on set their own deadline
 		IdleTimeout:       2 * time.Minute,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          stdlog.New(debugLog{log}, "", 0),
+		ErrorLog:          stdlog.New(debugLog{inst.log}, "", 0),
 		// "*" is refused by the handler like everything else that is no route.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -128,17 +139,18 @@ func runServer(ctx context.Context, listener net.Listener, tlsConfig *tls.Config
 	})
 	group.Go(func() error {
 		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		timeout := inst.current.Load().cfg.DrainTimeout
+		drain, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
-		log.Info().Msg("stopping")
+		inst.log.Info().Stringer("drain_timeout", timeout).Msg("stopping")
 		if err := server.Shutdown(drain); err != nil {
-			return errors.Join(fmt.Errorf("requests were still under way after %s and were cut off", drainTimeout), server.Close())
+			return errors.Join(fmt.Errorf("requests were still under way after drain-timeout (%s) and were cut off", timeout), server.Close())
 		}
 		return nil
 	})
 	err := group.Wait()
 	if err == nil {
-		log.Info().Msg("stopped")
+		inst.log.Info().Msg("stopped")
 	}
 	return err
 }

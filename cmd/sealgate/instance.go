@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy/admin"
+)
+
+// instance is a running gate. Its configuration can be replaced while it
+// serves: a request keeps to the parts that it began with, so that it never
+// sees two policies.
+type instance struct {
+	lasting
+	reloads sync.Mutex // one at a time
+	current atomic.Pointer[parts]
+	retired sync.WaitGroup // parts that were replaced and have requests still
+}
+
+func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
+	with, err := newLasting(log)
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{lasting: with}
+	p, err := i.bring(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	i.current.Store(p)
+	return i, nil
+}
+
+// bring makes the parts of cfg with its certificates; nothing changes where
+// one of them cannot be made.
+func (i *instance) bring(cfg *config.Config, before *parts) (*parts, error) {
+	var running *certificates
+	if before != nil {
+		running = before.certificates
+	}
+	certificates, err := newCertificates(cfg, running, i.log)
+	if err != nil {
+		return nil, err
+	}
+	p, err := i.assemble(cfg, before)
+	if err != nil {
+		return nil, err
+	}
+	p.certificates = certificates
+	return p, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := i.parts()
+	defer p.inUse.RUnlock()
+	p.handler.ServeHTTP(w, r)
+}
+
+// parts returns the parts of the newest configuration with inUse held for
+// reading.
+func (i *instance) parts() *parts {
+	for {
+		p := i.current.Load()
+		if p.inUse.TryRLock() {
+			return p
+		}
+		// Replaced between the two lines, and closed.
+	}
+}
+
+// reload goes over to next, whole or not at all.
+func (i *instance) reload(next *config.Config) error {
+	i.reloads.Lock()
+	defer i.reloads.Unlock()
+	running := i.current.Load()
+	if keys := config.RestartOnly(running.cfg, next); keys != nil {
+		return fmt.Errorf("a restart is needed to change %s", strings.Join(keys, ", "))
+	}
+	p, err := i.bring(next, running)
+	if err != nil {
+		return err
+	}
+	i.current.Store(p)
+	i.retired.Go(func() {
+		running.inUse.Lock() // for good: when the last of its requests is done
+		running.close()
+	})
+	return nil
+}
+
+// reloadFrom reads the file and goes over to it. It logs and counts what came
+// of it; the error is for whoever asked.
+func (i *instance) reloadFrom(path string) error {
+	cfg, err := config.Load(path)
+	if err == nil {
+		err = i.reload(cfg)
+	}
+	i.metrics.Reloaded(err)
+	if err != nil {
+		i.log.Error().Str("config", path).Err(err).Msg("reload refused: nothing has changed")
+		return err
+	}
+	i.announce()
+	i.log.Info().Str("config", path).Str("mode", string(cfg.ContentTrust.Mode)).Msg("configuration reloaded")
+	return nil
+}
+
+// announce logs what the gate stands in front of, and what is worth a warning.
+func (i *instance) announce() {
+	cfg := i.current.Load().cfg
+	for _, warning := range cfg.Warnings() {
+		i.log.Warn().Msg(warning)
+	}
+	for _, reg := range cfg.Registries {
+		e := i.log.Info().Str("registry", reg.Name).Strs("hosts", reg.Hosts).Stringer("upstream", reg.Upstream)
+		if reg.Notary.URL != nil {
+			e.Stringer("notary", reg.Notary.URL)
+		}
+		e.Msg("standing in front of")
+	}
+}
+
+// ready says why no client should be sent here, nil where one may: the public
+// listener is open before anybody can ask.
+func (i *instance) ready(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errors.New("stopping")
+	}
+	if c := i.current.Load().certificates; c != nil {
+		return c.usable(time.Now())
+	}
+	return nil
+}
+
+// tlsConfig asks for the certificates of the newest configuration at every
+// handshake; nil for plain HTTP.
+func (i *instance) tlsConfig() *tls.Config {
+	if i.current.Load().certificates == nil {
+		return nil
+	}
+	return tlsConfig(func() *certificates { return i.current.Load().certificates })
+}
+
+// forget drops what is remembered of a repository, for the requests to come
+// and the refreshes under way.
+func (i *instance) forget(gun string) error {
+	i.reloads.Lock() // no snapshot is carried over meanwhile
+	defer i.reloads.Unlock()
+	running := i.current.Load()
+	at := slices.IndexFunc(running.registries, func(r registryParts) bool { return strings.HasPrefix(gun, r.name+"/") })
+	if at < 0 {
+		return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+	}
+	known, err := i.memory.Load(gun)
+	if err != nil {
+		return err
+	}
+	if err := i.memory.Forget(gun); err != nil {
+		return err
+	}
+	if trust := running.registries[at].trust; trust != nil {
+		trust.Forget(gun)
+	}
+	if known == nil {
+		return fmt.Errorf("%w: %q", admin.ErrUnknownGUN, gun)
+	}
+	i.log.Warn().Str("gun", gun).Msg("trust data forgotten, as was asked for")
+	return nil
+}
+
+// close is called when no request is served any more.
+func (i *instance) close() {
+	i.retired.Wait()
+	i.current.Load().close()
+}
