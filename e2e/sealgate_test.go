@@ -30,6 +30,8 @@ type settings struct {
 	refresh     time.Duration
 	maxStale    time.Duration
 	authTTL     time.Duration
+
+	admin string // address of the admin listener; "" for none
 }
 
 // yaml writes the settings as the file that `sealgate serve` reads.
@@ -46,6 +48,10 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 		}
 		line("tls: {files: {cert: %s, key: %s}}", cert, key)
 	}
+	if s.admin != "" {
+		line("admin: {listen: %q}", s.admin)
+	}
+	line("drain-timeout: 20s")
 	line("state-dir: %s", filepath.Join(dir, "state"))
 	line("storage: {filesystem: {rootdirectory: %s}}", filepath.Join(dir, "store"))
 	line("registries:")
@@ -58,7 +64,11 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 		line("    upstream-ca-file: %s", ca.file)
 	}
 	line("    credentials: %s", s.credentials)
-	line("    notary: {url: %s, ca-file: %s}", s.notary, ca.file)
+	if strings.HasPrefix(s.notary, "https:") {
+		line("    notary: {url: %s, ca-file: %s}", s.notary, ca.file)
+	} else {
+		line("    notary: {url: %q}", s.notary)
+	}
 	line("content-trust:")
 	line("  mode: %s", s.mode)
 	if len(s.rootKeys) > 0 {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -27,14 +28,12 @@ func TestSIGTERMLetsADownloadFinish(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			w := ownWorld(t, registryOptions{})
 			w.mustBegin(t, "team/app")
-			big := must(random.Image(2<<20, 1))(t)
-			must(w.push("team/app", "big", big))(t)
-			blob := must(must(big.Layers())(t)[0].Digest())(t)
+			blob := w.mustBlob(t, "team/app", 2<<20)
 			slow := newLine(t, w.registry.addr)
 			w.mustOpen(t, func(s *settings) { s.upstream = "https://" + slow.addr })
 
 			slow.slow.Store(true)
-			resp, err := (&http.Client{Transport: w.ca.transport(http2)}).Get(w.url + "/v2/team/app/blobs/" + blob.String())
+			resp, err := (&http.Client{Transport: w.ca.transport(http2)}).Get(w.url + "/v2/team/app/blobs/" + blob)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +46,7 @@ func TestSIGTERMLetsADownloadFinish(t *testing.T) {
 			code := make(chan int)
 			go func() { code <- w.stop(30 * time.Second) }()
 			rest, err := io.ReadAll(resp.Body)
-			if body = append(body, rest...); err != nil || sha256Of(string(body)) != blob.String() {
+			if body = append(body, rest...); err != nil || sha256Of(string(body)) != blob {
 				t.Errorf("want the whole blob, got %d bytes and %v", len(body), err)
 			}
 			if c := <-code; c != 0 {
@@ -55,4 +54,12 @@ func TestSIGTERMLetsADownloadFinish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// mustBlob pushes a blob of this many bytes and returns its digest.
+func (w *world) mustBlob(t *testing.T, repository string, size int64) string {
+	t.Helper()
+	image := must(random.Image(size, 1))(t)
+	must(w.push(repository, fmt.Sprint("blob-", size), image))(t)
+	return must(must(image.Layers())(t)[0].Digest())(t).String()
 }

@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// withAdmin gives a gate an admin listener.
+func withAdmin(t *testing.T, s *settings) {
+	t.Helper()
+	s.admin = must(freeAddress())(t)
+}
+
+// watch asks the admin listener.
+func (g *gate) watch(path string) (answer, error) {
+	return plain(http.DefaultTransport, http.MethodGet, "http://"+g.admin+path, "")
+}
+
+// mustWatch is watch for a test.
+func (g *gate) mustWatch(t *testing.T, path string) answer {
+	t.Helper()
+	return must(g.watch(path))(t)
+}
+
+// metric is the value of a series as the exposition has it, "" where it is not
+// there.
+func (g *gate) metric(t *testing.T, series string) string {
+	t.Helper()
+	for line := range strings.Lines(g.mustWatch(t, "/metrics").body) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// control asks the control socket, which is where it is by default.
+func (g *gate) control(method, path, body string) (answer, error) {
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(filepath.Dir(g.config), "state", "control.sock"))
+	}}
+	return plain(tr, method, "http://control"+path, body)
+}
+
+// mustControl is control for a test.
+func (g *gate) mustControl(t *testing.T, method, path, body string) answer {
+	t.Helper()
+	return must(g.control(method, path, body))(t)
+}
+
+func plain(via http.RoundTripper, method, url, body string) (answer, error) {
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	resp, err := (&http.Client{Transport: via, Timeout: 60 * time.Second}).Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Proto, resp.Header, string(text)}, err
+}
+
+// write replaces the gate's proxy.yaml.
+func (g *gate) write(text string) error {
+	return os.WriteFile(g.config, []byte(text), 0o600)
+}
+
+// text is a proxy.yaml for this gate with its settings as change leaves them.
+func (g *gate) text(t *testing.T, change func(*settings)) string {
+	t.Helper()
+	s := g.settings
+	change(&s)
+	return must(s.yaml(filepath.Dir(g.config), g.ca))(t)
+}
+
+// hangup sends SIGHUP and waits for what the log says of it.
+func (g *gate) hangup(t *testing.T, says string) {
+	t.Helper()
+	before := strings.Count(g.output(), says)
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() error {
+		if strings.Count(g.output(), says) > before {
+			return nil
+		}
+		return fmt.Errorf("%q is not in the log\n%s", says, g.tail())
+	})
+}
+
+func TestTheAdminListenerShowsWhatHappens(t *testing.T) {
+	w, image := oneSignedTag(t, registryOptions{})
+	w.mustSay(t, "team/app", "unsigned", "unsigned words")
+	w.mustOpen(t, func(s *settings) { withAdmin(t, s) })
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready"} {
+		if a := w.mustWatch(t, path); a.status != 200 || strings.TrimSpace(a.body) != want {
+			t.Errorf("%s: got %v", path, a)
+		}
+	}
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	wantRefused(t, w.manifest(t, "team/app", "unsigned"), 404, "MANIFEST_UNKNOWN", "no trust data")
+	for series, want := range map[string]string{
+		fmt.Sprintf(`sealgate_requests_total{code="2xx",decision="allow",registry=%q,route="manifest-by-tag"}`, w.settings.name): "2",
+		fmt.Sprintf(`sealgate_decisions_total{decision="deny",reason="unsigned",registry=%q}`, w.settings.name):                  "1",
+		fmt.Sprintf(`sealgate_trust_refreshes_total{registry=%q,result="ok"}`, w.settings.name):                                  "1",
+		fmt.Sprintf(`sealgate_trust_snapshots{registry=%q,state="fresh"}`, w.settings.name):                                      "1",
+		`sealgate_manifest_cache_entries`: "1",
+	} {
+		if got := w.metric(t, series); got != want {
+			t.Errorf("%s is %q, want %s", series, got, want)
+		}
+	}
+	if got := w.metric(t, fmt.Sprintf(`sealgate_trust_expiry_timestamp_seconds{gun=%q,role="timestamp"}`, w.gun("team/app"))); got == "" {
+		t.Errorf("the expiry of the repository is not shown:\n%s", w.mustWatch(t, "/metrics").body)
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/"} {
+		if a := w.get(t, path); a.status != 404 {
+			t.Errorf("%s on the public listener: got %v", path, a)
+		}
+	}
+	if a := w.mustWatch(t, "/debug/pprof/"); a.status != 404 {
+		t.Errorf("pprof on the admin listener: got %v", a)
+	}
+}
+
+func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
+	w, image := oneSignedTag(t, registryOptions{})
+	w.mustOpen(t, nil)
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	socket := filepath.Join(filepath.Dir(w.config), "state", "control.sock")
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Perm() != 0o600 || info.Mode().Type() != os.ModeSocket {
+		t.Fatalf("the socket is %v, %v", info, err)
+	}
+
+	if a := w.mustControl(t, "GET", "/log-level", ""); a.status != 200 || !strings.Contains(a.body, "info") {
+		t.Errorf("got %v", a)
+	}
+	if a := w.mustControl(t, "PUT", "/log-level", "debug"); a.status != 200 {
+		t.Errorf("got %v", a)
+	}
+	time.Sleep(4 * time.Second) // the refresh interval of the settings
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	eventually(t, 10*time.Second, func() error {
+		if strings.Contains(w.output(), `"trust data is fresh"`) {
+			return nil
+		}
+		return fmt.Errorf("the log has no line at level debug\n%s", w.tail())
+	})
+	if a := w.mustControl(t, "GET", "/debug/pprof/goroutine?debug=1", ""); a.status != 200 || !strings.Contains(a.body, "goroutine profile") {
+		t.Errorf("got %v", a)
+	}
+
+	if code := w.stop(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Lstat(socket); !os.IsNotExist(err) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// TestForgetAfterAKeyReset: a publisher who lost all keys begins anew; that is
+// an alarm until an operator says that it is right.
+func TestForgetAfterAKeyReset(t *testing.T) {
+	w, image := oneSignedTag(t, registryOptions{})
+	w.mustOpen(t, func(s *settings) { s.rootKeys, s.firstUse = nil, true })
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	if out, code := sealgate("forget", "--config", w.config, w.gun("team/app")); code != 0 || !strings.Contains(out, w.gun("team/app")) {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	refreshes := strings.Count(w.notary.output(), "root.json")
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	eventually(t, 5*time.Second, func() error {
+		if strings.Count(w.notary.output(), "root.json") > refreshes {
+			return nil
+		}
+		return fmt.Errorf("the root was not asked for again, so nothing was forgotten")
+	})
+	if out, code := sealgate("forget", "--config", w.config, "elsewhere.example.com/team/app"); code != 2 || !strings.Contains(out, "registry") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	w.stop(20 * time.Second)
+	if out, code := sealgate("forget", "--config", w.config, w.gun("team/app")); code != 1 || !strings.Contains(out, "control.sock") {
+		t.Errorf("with no server running: exit code %d: %s", code, out)
+	}
+}
