@@ -17,7 +17,7 @@ import (
 // record collects what the access line of one request says.
 type record struct {
 	start    time.Time
-	id       string
+	id       [1]string // as the value of a header
 	method   string
 	client   string
 	registry string
@@ -29,6 +29,7 @@ type record struct {
 	decision     string // allow, deny, pass, refuse or error
 	reason       string
 	target       trustcache.Target
+	served       string // the digest of target, once its manifest is there
 	stale        error
 	signedLength int64
 	cause        error
@@ -79,7 +80,7 @@ func newRecord(r *http.Request, now time.Time) *record {
 		client = r.RemoteAddr
 	}
 	path, _, _ := strings.Cut(r.RequestURI, "?")
-	return &record{start: now, id: newID(), method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
+	return &record{start: now, id: [1]string{newID()}, method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
 }
 
 // newID names a request: 96 bits that nobody else has, and no secret.
@@ -150,7 +151,7 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	case out.status >= 500:
 		e = log.Warn()
 	}
-	e.Str("request_id", rec.id).Str("client", rec.client).Str("method", rec.method).
+	e.Str("request_id", rec.id[0]).Str("client", rec.client).Str("method", rec.method).
 		Str("registry", rec.registry).Str("route", rec.route.Kind.String())
 	if rec.route.Kind == 0 {
 		e.Str("host", cut(rec.host)).Str("path", cut(rec.path))
@@ -177,7 +178,11 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 		}
 	}
 	if rec.target.Role != "" {
-		e.Stringer("signed_digest", rec.target.Digest).Strs("signers", rec.target.Signers)
+		signed := rec.served
+		if signed == "" {
+			signed = rec.target.Digest.String()
+		}
+		e.Str("signed_digest", signed).Strs("signers", rec.target.Signers)
 	}
 	if rec.signedLength != 0 {
 		e.Int64("signed_length_differs", rec.signedLength)

@@ -174,7 +174,7 @@ func (g *gate) repo(name string) repo { return repo{name: name, gun: g.Name + "/
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := newRecord(r, h.opts.Now())
 	out := &countingWriter{ResponseWriter: w}
-	out.Header()["X-Request-Id"] = []string{rec.id}
+	out.Header()["X-Request-Id"] = rec.id[:]
 	defer func() {
 		p := recover()
 		if p != nil {
@@ -201,7 +201,7 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 		rec.reason = "aborted"
 		return
 	}
-	h.opts.Log.Error().Str("request_id", rec.id).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
+	h.opts.Log.Error().Str("request_id", rec.id[0]).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
 	rec.panicked, rec.cut = true, out.status != 0
 	rec.failed(errInternal)
 	if !rec.cut {

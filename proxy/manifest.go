@@ -42,6 +42,7 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec
 	if err != nil {
 		return err
 	}
+	rec.served = m.Digest
 	if int64(len(m.Body)) != d.Target.Length {
 		rec.signedLength = d.Target.Length
 	}

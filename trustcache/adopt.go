@@ -13,9 +13,10 @@ func (c *Cache) Adopt(old *Cache, keep func(*Snapshot) bool) {
 		if !keep(st.snap) {
 			continue
 		}
-		adopted := *st
-		if early := c.good(st.snap, st.contact).early; early.Before(st.early) {
-			adopted.early = early // it is refreshed more often here than there
+		adopted, here := *st, c.good(st.snap, st.contact)
+		adopted.until = here.until
+		if here.early.Before(st.early) {
+			adopted.early = here.early // it is refreshed more often here than there
 		}
 		c.mu.Lock()
 		c.putLocked(st.snap.gun, &adopted)

@@ -125,6 +125,7 @@ type counts struct{ hits, misses atomic.Uint64 }
 type state struct {
 	snap    *Snapshot
 	contact time.Time // last good answer
+	until   time.Time // fresh, if it has not vanished
 	early   time.Time // from here on a caller starts a refresh without waiting
 	retry   time.Time // after a failure: not before
 	err     error     // last failure, nil after a good answer
@@ -197,7 +198,7 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 	now := c.opts.Now()
 	c.mu.Lock()
 	st, have := c.known.Get(gun)
-	if have && c.fresh(st, now) {
+	if have && st.fresh(now) {
 		found := nowhere
 		if tag != "" {
 			found = st.snap.find(tag)
@@ -267,7 +268,7 @@ func (c *Cache) answer(gun string, st *state, now time.Time) (View, error) {
 		return View{}, err
 	}
 	v := View{Snapshot: st.snap, Contact: st.contact}
-	if !c.fresh(st, now) {
+	if !st.fresh(now) {
 		if v.Stale = st.err; v.Stale == nil {
 			v.Stale = fmt.Errorf("%w: %s: no answer yet", ErrUnreachable, gun)
 		}
@@ -276,8 +277,8 @@ func (c *Cache) answer(gun string, st *state, now time.Time) (View, error) {
 }
 
 // fresh says whether the snapshot may be used without asking the source.
-func (c *Cache) fresh(st *state, now time.Time) bool {
-	return now.Before(st.contact.Add(c.opts.Refresh)) && now.Before(st.snap.expires) && !errors.Is(st.err, ErrVanished)
+func (st *state) fresh(now time.Time) bool {
+	return now.Before(st.until) && (st.err == nil || !errors.Is(st.err, ErrVanished))
 }
 
 // stands returns nil while the snapshot may be used at all.
@@ -367,7 +368,11 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 // ahead of time, so that callers seldom wait for one.
 func (c *Cache) good(snap *Snapshot, contact time.Time) *state {
 	lead := time.Duration((0.1 + 0.1*rand.Float64()) * float64(c.opts.Refresh))
-	return &state{snap: snap, contact: contact, early: contact.Add(c.opts.Refresh - lead)}
+	until := contact.Add(c.opts.Refresh)
+	if snap.expires.Before(until) {
+		until = snap.expires
+	}
+	return &state{snap: snap, contact: contact, until: until, early: contact.Add(c.opts.Refresh - lead)}
 }
 
 // failed is the state after a failed refresh.

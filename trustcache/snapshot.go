@@ -81,12 +81,13 @@ type Snapshot struct {
 }
 
 // table is the part that an unchanged refresh carries over. Tags and entries
-// are parallel and sorted by tag: binary search over them needs no map, and a
-// page of a tag list is a slice of tags.
+// are parallel and sorted by tag, so that a page of a tag list is a slice of
+// tags.
 type table struct {
 	gun     string
 	tags    []string
 	entries []entry
+	index   *index // of tags; nil where there are few
 	// unusable holds the signed entries without a sha256: decided, not served.
 	unusable []Target
 	hidden   []HiddenTag
@@ -159,6 +160,8 @@ func newTable(c Contents) *table {
 	for _, h := range t.hidden {
 		t.size += int64(len(h.Tag) + 64 + 40*len(h.Roles))
 	}
+	t.index = newIndex(t.tags)
+	t.size += t.index.size()
 	t.size += 256 + int64(len(t.unusable))*192
 	return t
 }
@@ -187,7 +190,7 @@ type place int
 const nowhere place = -1
 
 func (t *table) find(tag string) place {
-	if i, ok := slices.BinarySearch(t.tags, tag); ok {
+	if i, ok := t.search(tag); ok {
 		return place(i)
 	}
 	byTag := func(u Target, tag string) int { return strings.Compare(u.Tag, tag) }
@@ -195,6 +198,14 @@ func (t *table) find(tag string) place {
 		return place(len(t.tags) + i)
 	}
 	return nowhere
+}
+
+// search finds tag among tags.
+func (t *table) search(tag string) (int, bool) {
+	if t.index != nil {
+		return t.index.find(t.tags, tag)
+	}
+	return slices.BinarySearch(t.tags, tag)
 }
 
 func (t *table) at(p place) (Target, bool) {

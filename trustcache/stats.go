@@ -35,7 +35,7 @@ func (c *Cache) Stats() Stats {
 		switch {
 		case c.stands(st, now) != nil:
 			s.Ended++
-		case c.fresh(st, now):
+		case st.fresh(now):
 			s.Fresh++
 		default:
 			s.Stale++

@@ -49,7 +49,7 @@ func (m *merger) decide(r *targetsRole, counts bool) {
 			continue
 		}
 		m.index[e.tag] = len(m.targets)
-		m.targets = append(m.targets, trustcache.Target{Tag: e.tag, Digest: e.digest, NoDigest: e.noDigest, Length: e.length, Role: r.name, Signers: alone})
+		m.targets = append(m.targets, e.target(r.name, alone))
 	}
 }
 
@@ -65,7 +65,7 @@ func (m *merger) name(r *targetsRole) {
 			m.hidden[e.tag] = append(m.hidden[e.tag], r.name)
 			continue
 		}
-		if t := &m.targets[i]; t.Role != r.name && !e.noDigest && t.Digest == e.digest {
+		if t := &m.targets[i]; t.Role != r.name && e.length != noDigest && t.Digest == e.digest {
 			t.Signers = append(slices.Clip(t.Signers), r.name)
 		}
 	}

@@ -50,10 +50,18 @@ func (r *targetsRole) allows(tag string) bool { return r.paths.cover(tag) }
 
 // entry is one signed tag.
 type entry struct {
-	tag      string
-	digest   trustcache.Digest
-	length   int64
-	noDigest bool
+	tag    string
+	digest trustcache.Digest
+	length int64 // noDigest where it has no sha256: eight bytes less a tag
+}
+
+const noDigest = -1
+
+func (e *entry) target(role string, signers []string) trustcache.Target {
+	if e.length == noDigest {
+		return trustcache.Target{Tag: e.tag, NoDigest: true, Role: role, Signers: signers}
+	}
+	return trustcache.Target{Tag: e.tag, Digest: e.digest, Length: e.length, Role: role, Signers: signers}
 }
 
 // namersTimeout bounds the time for all roles that only name signers.
@@ -190,9 +198,9 @@ func (r *targetsRole) parse(payload []byte, delegations int) error {
 		if !isTag(tag) {
 			continue
 		}
-		e := entry{tag: tag, length: t.Length, noDigest: true}
+		e := entry{tag: tag, length: noDigest}
 		if sum := t.Hashes["sha256"]; len(sum) == sha256.Size {
-			e.digest, e.noDigest = trustcache.Digest(sum), false
+			e.digest, e.length = trustcache.Digest(sum), max(t.Length, 0)
 		}
 		r.entries = append(r.entries, e)
 	}
