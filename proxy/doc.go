@@ -21,10 +21,10 @@
 //     and the signed digest is fetched, checked and served (manifest.go).
 //     - a manifest by tag, permissive: forwarded, and it is noted what
 //     enforcing would have made of it (permissive.go).
-//     - a tag list, enforced: the signed tags (tags.go).
-//     - a manifest, blob or referrers by digest, a tag list in mode
-//     permissive, and everything in mode disabled: forwarded, the body
-//     untouched (forward.go).
+//     - a tag list, enforced: the signed tags (tags.go); permissive: the
+//     registry's, with a warning.
+//     - a manifest, blob or referrers by digest, and everything in mode
+//     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
 //     client may know of it (trust.go).
 //  6. Any error becomes an answer in one place (errors.go), and one access

@@ -240,8 +240,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 			return g.watchTag(w, r, route, rec)
 		}
 	case Tags:
-		if g.Mode == Enforced {
+		switch g.Mode {
+		case Enforced:
 			return g.serveTags(w, r, route, rec)
+		case Permissive:
+			return g.watchTags(w, r, route)
 		}
 	case TrustMetadata:
 		return g.serveTrust(w, r, route)

@@ -40,6 +40,17 @@ func (g *gate) watchTag(w http.ResponseWriter, r *http.Request, route Route, rec
 	})
 }
 
+// watchTags passes a tag list on to the registry and says that it is no list of
+// signed tags.
+func (g *gate) watchTags(w http.ResponseWriter, r *http.Request, route Route) error {
+	return g.forwardJudged(w, r, route, func(resp *http.Response) error {
+		if resp.StatusCode == http.StatusOK {
+			w.Header().Set("Warning", `299 sealgate "content trust is permissive: these are the registry's tags, signed or not"`)
+		}
+		return g.judge(r, route, resp)
+	})
+}
+
 // wouldDecide is the decision that enforcing would have made. The error is the
 // client's, which is gone.
 func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decision, error) {

@@ -83,9 +83,13 @@ func TestModePermissiveServesTheRegistrysTagsAndSaysWhatWouldBecomeOfThem(t *tes
 
 func TestModePermissiveListsWhatTheRegistryLists(t *testing.T) {
 	p := newPermissive(t)
-	a := p.gate(t, time.Minute).get("/v2/acme/app/tags/list", "Authorization", alice)
-	if a.status != 200 || !strings.Contains(string(a.body), `"1.0","2.0","unsigned"`) {
-		t.Errorf("got %v", a)
+	g := p.gate(t, time.Minute)
+	a := g.get("/v2/acme/app/tags/list", "Authorization", alice)
+	if a.status != 200 || !strings.Contains(string(a.body), `"1.0","2.0","unsigned"`) || !strings.Contains(a.header.Get("Warning"), "signed or not") {
+		t.Errorf("got %v with %v", a, a.header)
+	}
+	if a := g.get("/v2/acme/app/tags/list"); a.status != 401 || a.header.Get("Warning") != "" {
+		t.Errorf("a stranger: got %v with %v", a, a.header)
 	}
 }
 
