@@ -71,7 +71,11 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 		return err
 	}
 	defer func() { err = errors.Join(err, story.Close()) }()
-	cfg, err := demoConfig(dir, ca, story)
+	yaml, err := demoYAML(dir, ca, story)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Parse("demo.yaml", []byte(yaml), dir)
 	if err != nil {
 		return err
 	}
@@ -97,12 +101,13 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 	return group.Wait()
 }
 
-// demoConfig writes the configuration that a user would write.
-func demoConfig(dir string, ca *sandbox.CA, story *sandbox.Story) (*config.Config, error) {
+// demoYAML is the configuration that a user would write; the CA of its servers
+// is written beside it.
+func demoYAML(dir string, ca *sandbox.CA, story *sandbox.Story) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, "servers-ca.pem"), ca.PEM(), 0o600); err != nil {
-		return nil, err
+		return "", err
 	}
-	yaml := fmt.Sprintf(`
+	return fmt.Sprintf(`
 listen: %[1]s
 tls: {self-signed: {hosts: [127.0.0.1, localhost]}}
 state-dir: .
@@ -117,8 +122,7 @@ content-trust:
   refresh: %[4]s
   trust-pinning:
     root-keys: {%[5]q: [%[6]s]}
-`, story.Name, story.Registry.URL(), story.Trust.URL(), demoRefresh, story.Name+"/demo/*", story.RootKey)
-	return config.Parse("demo.yaml", []byte(yaml), dir)
+`, story.Name, story.Registry.URL(), story.Trust.URL(), demoRefresh, story.Name+"/demo/*", story.RootKey), nil
 }
 
 // errStory: the gate did something that it must not.

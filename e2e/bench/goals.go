@@ -26,7 +26,7 @@ func (g goal) met(value float64) bool {
 	return value >= g.least
 }
 
-// goals are those of the issue that asked for this bench.
+// goals are what the product promises of its speed and size.
 var goals = []goal{
 	{what: "tag reads / bare net/http with an access log", want: "≥ 0.90", least: 0.9, format: times,
 		figure: func(r *results) (float64, bool) { return r.tagRatio(bareHTTP) }},
