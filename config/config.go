@@ -329,11 +329,10 @@ type ContentTrust struct {
 	AuthorisationTTL time.Duration
 	// Limits bound what is read from Notary before any of it is believed.
 	Limits Limits
-	// Signers are named key sets for Policy.RequiredSigners. Default none;
-	// others are not supported yet.
+	// Signers are named key sets for Policy.RequiredSigners. Default none.
 	Signers map[string]Signer
-	// Policies refine these keys for some repositories. Default none; others
-	// are not supported yet.
+	// Policies refine these keys for some repositories; see PolicyOf. Default
+	// none.
 	Policies []Policy
 }
 
@@ -374,31 +373,36 @@ type Limits struct {
 	Depth int
 }
 
-// Signer is a key set that a repository's owner cannot appoint. One field is
-// set. Not supported yet.
+// Signer is who must have signed a tag besides the role whose word counts. One
+// field is set.
 type Signer struct {
-	// Keys are canonical key IDs.
+	// Keys are canonical key IDs: one of these keys must have signed a role that
+	// names the same digest for the tag. The repository's owner cannot appoint
+	// them.
 	Keys []string
-	// CertFile is the absolute path of a PEM certificate.
+	// CertFile is the absolute path of PEM certificates, whose keys count as
+	// Keys do.
 	CertFile string
-	// Role is whoever the repository's own delegation of that name appoints.
+	// Role is a delegation of the repository, whoever its owner appoints to it:
+	// it must name the same digest for the tag.
 	Role string
 }
 
 // Policy refines ContentTrust for the repositories that Match matches; the most
 // specific match decides alone, and what it leaves out comes from ContentTrust.
-// Not supported yet.
 type Policy struct {
-	// Match is a pattern (see MatchPattern).
+	// Match is a pattern (see MatchPattern) over the repositories of a configured
+	// registry. Required, and distinct.
 	Match string
 	// Mode replaces ContentTrust.Mode. Empty: not replaced.
 	Mode Mode
-	// Roles are those whose word counts, in this order. Empty: Docker's rule.
+	// Roles are those whose word counts, in this order. Nil: DockersRoles.
 	Roles []string
 	// RequiredSigners names those of ContentTrust.Signers who must all have
 	// signed the same digest.
 	RequiredSigners []string
-	// ExemptTags are patterns of tags that never consult trust.
+	// ExemptTags are patterns of tags that never consult trust: a tag, in which
+	// "*" stands for any characters. Not every tag.
 	ExemptTags []string
 }
 

@@ -144,6 +144,17 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				"registry.example.com/*":     {aKeyID},
 				"registry.example.com/a_b/*": {aKeyID},
 			}},
+			Signers: map[string]Signer{
+				"qa": {Keys: []string{aKeyID}}, "security": {CertFile: in("ca.pem")}, "build": {Role: "targets/build"},
+			},
+			Policies: []Policy{
+				{
+					Match: "docker.io/library/alpine", Roles: []string{"targets/build", "targets"},
+					RequiredSigners: []string{"qa", "security", "build"}, ExemptTags: []string{"dev-*", "*-rc*", "1.0"},
+				},
+				{Match: "registry.example.com/*", Mode: Permissive},
+				{Match: "registry.example.com/lab/*", Mode: Disabled, RequiredSigners: []string{}},
+			},
 			TrustOnFirstUse: true,
 			Refresh:         1500 * time.Millisecond, MaxStale: 0, AuthorisationTTL: 0,
 			Limits: Limits{

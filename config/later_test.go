@@ -63,10 +63,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inTrust, "trust-pinning: {cert-ids: {}}", []string{"trust-pinning: {cert-ids: {registry.example.com/a: [" + aKeyID + "]}}"}, "content-trust.trust-pinning.cert-ids"},
 		{inTrust, "trust-pinning: {ca: {}}", []string{"trust-pinning: {ca: {registry.example.com/a: ca.pem}}"}, "content-trust.trust-pinning.ca"},
 		{inTrust, "allow-expired-cached-trust-data: false", []string{"allow-expired-cached-trust-data: true"}, "content-trust.allow-expired-cached-trust-data"},
-		{inTrust, "signers: {}", []string{"signers: {qa: {keys: [" + aKeyID + "]}, security: {cert-file: s.pem}, build: {role: targets/build}}"}, "content-trust.signers"},
-		{inTrust, "policies: []", []string{
-			"policies: [{match: registry.example.com/a, mode: enforced, roles: [targets], required-signers: [qa], exempt-tags: ['dev-*', 2026-08-04]}]",
-		}, "content-trust.policies"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }
 		t.Run("accepted "+test.accepted, func(t *testing.T) {

@@ -58,6 +58,41 @@ func BestMatch[V any](patterns map[string]V, gun string) (pattern string, ok boo
 	return pattern, ok
 }
 
+// Matcher finds the pattern that decides for a GUN, as BestMatch does, without
+// looking at all of them. It is not changed once it is made.
+type Matcher[V any] struct {
+	exact map[string]V
+	below map[string]V // by what comes before "/*"
+}
+
+// NewMatcher takes values by pattern. What is no pattern matches nothing.
+func NewMatcher[V any](patterns map[string]V) Matcher[V] {
+	m := Matcher[V]{exact: map[string]V{}, below: map[string]V{}}
+	for pattern, v := range patterns {
+		if Specificity(pattern) < 0 {
+			continue
+		}
+		if prefix, wild := strings.CutSuffix(pattern, "/*"); wild {
+			m.below[prefix] = v
+		} else {
+			m.exact[pattern] = v
+		}
+	}
+	return m
+}
+
+// Find returns the value of the pattern that decides for the GUN, false where
+// none matches. It allocates nothing.
+func (m Matcher[V]) Find(gun string) (v V, ok bool) {
+	if v, ok = m.exact[gun]; ok || len(m.below) == 0 || gun == "" || gun[0] == '/' || gun[len(gun)-1] == '/' || strings.Contains(gun, "//") {
+		return v, ok
+	}
+	for i := strings.LastIndexByte(gun, '/'); i > 0 && !ok; i = strings.LastIndexByte(gun[:i], '/') {
+		v, ok = m.below[gun[:i]]
+	}
+	return v, ok
+}
+
 // component is one component of a repository's name, as the OCI distribution
 // specification v1.1 ("Pulling manifests") has it.
 var component = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$`)

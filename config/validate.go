@@ -226,6 +226,8 @@ func (v *validator) notary(path string, r *Registry) {
 	case n.URL != nil || r.Offline != nil:
 	case v.c.ContentTrust.Mode == Enforced, v.c.ContentTrust.Mode == Permissive:
 		v.require(at("url"), false, "is missing: with content-trust.mode %s every registry needs the URL of its Notary", v.c.ContentTrust.Mode)
+	case v.c.ContentTrust.demandsTrust(r.Name):
+		v.require(at("url"), false, "is missing: a policy consults trust for repositories of this registry, which needs the URL of its Notary")
 	case n != defaultRegistry().Notary:
 		v.require(at("url"), false, "is missing: the other keys of notary have no meaning without it")
 	}
@@ -264,8 +266,8 @@ func (v *validator) contentTrust() {
 		v.add(at("authorisation-ttl"), "must be 0 or more, got %s", t.AuthorisationTTL)
 	}
 	v.limits(at("limits"), t.Limits)
-	v.later(at("signers"), len(t.Signers) > 0, "leave it out")
-	v.later(at("policies"), len(t.Policies) > 0, "leave it out")
+	v.signers(at("signers"), t.Signers)
+	v.policies(at("policies"), t)
 }
 
 var keyID = regexp.MustCompile(`^[0-9a-f]{64}$`)

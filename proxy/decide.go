@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sealgate/sealgate/trustcache"
 )
@@ -22,6 +23,19 @@ func (d Decision) reason() string {
 	return "signed"
 }
 
+// errUnsigned says why a tag is not signed, or not by enough.
+func errUnsigned(gun, tag string, view trustcache.View) *Error {
+	h, _ := view.LookupHidden(tag)
+	missing := strings.Join(h.Missing, ", ")
+	switch {
+	case len(h.Missing) == 0:
+		return notFound("unsigned", fmt.Sprintf("no trust data for tag %q in %s", tag, gun))
+	case h.Doubt != "":
+		return unavailable("signers-unknown", fmt.Errorf("whether tag %q in %s is signed by %s cannot be known: %s", tag, gun, missing, h.Doubt))
+	}
+	return notFound("missing-signers", fmt.Sprintf("tag %q in %s is not signed by the required %s", tag, gun, missing))
+}
+
 // Decide is the decision of the gate, a plain function of what is known: view
 // and err are the answer of a Trust for gun. A tag that nobody signed and one
 // that does not exist cannot be told apart.
@@ -32,7 +46,7 @@ func Decide(gun, tag string, view trustcache.View, err error) Decision {
 	target, signed := view.Lookup(tag)
 	switch {
 	case !signed:
-		return Decision{Denial: notFound("unsigned", fmt.Sprintf("no trust data for tag %q in %s", tag, gun))}
+		return Decision{Denial: errUnsigned(gun, tag, view)}
 	case target.NoDigest:
 		return Decision{Denial: notFound("no-digest", fmt.Sprintf("the signed entry for tag %q in %s has no sha256 digest", tag, gun))}
 	}

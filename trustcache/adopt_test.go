@@ -10,11 +10,11 @@ import (
 	"github.com/sealgate/sealgate/trustcache"
 )
 
-func all(*trustcache.Snapshot) bool { return true }
+func all(snap *trustcache.Snapshot) *trustcache.Snapshot { return snap }
 
 // reloaded runs a test with a cache that lives through before, and one over the
-// same source that has adopted what keep lets through of it.
-func reloaded(t *testing.T, s *source, opts trustcache.Options, keep func(*trustcache.Snapshot) bool, before func(t *testing.T, old *trustcache.Cache), test func(t *testing.T, old, c *trustcache.Cache)) {
+// same source that has adopted what judge lets through of it.
+func reloaded(t *testing.T, s *source, opts trustcache.Options, judge func(*trustcache.Snapshot) *trustcache.Snapshot, before func(t *testing.T, old *trustcache.Cache), test func(t *testing.T, old, c *trustcache.Cache)) {
 	t.Helper()
 	in(t, s, trustcache.Options{}, func(t *testing.T, old *trustcache.Cache) {
 		before(t, old)
@@ -22,7 +22,7 @@ func reloaded(t *testing.T, s *source, opts trustcache.Options, keep func(*trust
 		opts.Source, opts.MaxStale = s, 24*time.Hour
 		c := trustcache.New(opts)
 		defer c.Close()
-		c.Adopt(old, keep)
+		c.Adopt(old, judge)
 		test(t, old, c)
 	})
 }
@@ -90,8 +90,13 @@ func TestWhatVanishedIsAdoptedAsVanished(t *testing.T) {
 
 func TestWhatIsNotKeptIsLookedAtAnew(t *testing.T) {
 	s := newSource("latest")
-	keep := func(snap *trustcache.Snapshot) bool { return snap.GUN() != gun }
-	reloaded(t, s, trustcache.Options{}, keep, func(t *testing.T, old *trustcache.Cache) {
+	judge := func(snap *trustcache.Snapshot) *trustcache.Snapshot {
+		if snap.GUN() == gun {
+			return nil
+		}
+		return snap
+	}
+	reloaded(t, s, trustcache.Options{}, judge, func(t *testing.T, old *trustcache.Cache) {
 		fresh(t, old)
 		ask(t, old, "other")
 	}, func(t *testing.T, _, c *trustcache.Cache) {
@@ -279,7 +284,12 @@ func TestWhatTheCacheBeforeLearnsLater(t *testing.T) {
 		after.Adopt(c, all)
 		strict := trustcache.New(trustcache.Options{Source: s, MaxStale: 24 * time.Hour, Refresh: time.Hour})
 		defer strict.Close()
-		strict.Adopt(after, func(snap *trustcache.Snapshot) bool { _, ok := snap.Lookup("old"); return ok })
+		strict.Adopt(after, func(snap *trustcache.Snapshot) *trustcache.Snapshot {
+			if _, ok := snap.Lookup("old"); !ok {
+				return nil
+			}
+			return snap
+		})
 		time.Sleep(5 * time.Second)
 		was := fresh(t, old)
 		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })

@@ -39,8 +39,15 @@ type Target struct {
 // HiddenTag is a tag that some role names and that is unsigned all the same.
 type HiddenTag struct {
 	Tag string
-	// Roles are the roles that name it, sorted; none of them counts.
+	// Roles are the roles that name it, sorted; none of them counts, unless
+	// signers are missing.
 	Roles []string
+	// Missing are the required signers who did not sign the digest of the role
+	// that counts; nil where no role counts.
+	Missing []string
+	// Doubt says why one of them may have signed all the same, in metadata that
+	// could not be verified; "" where none has.
+	Doubt string
 }
 
 // Evidence is what one verified role contributed. It is for humans: nothing
@@ -158,7 +165,7 @@ func newTable(c Contents) *table {
 		t.size += int64(24 + 40*len(s))
 	}
 	for _, h := range t.hidden {
-		t.size += int64(len(h.Tag) + 64 + 40*len(h.Roles))
+		t.size += int64(len(h.Tag) + 104 + 40*len(h.Roles) + 16*len(h.Missing))
 	}
 	t.index = newIndex(t.tags)
 	t.size += t.index.size()
@@ -251,6 +258,15 @@ func (t *table) Page(last string, n int) (tags []string, more bool) {
 // Hidden returns the tags that only roles name which do not count, sorted.
 // Shared: do not modify.
 func (t *table) Hidden() []HiddenTag { return t.hidden }
+
+// LookupHidden returns what is known of a tag that is hidden.
+func (t *table) LookupHidden(tag string) (HiddenTag, bool) {
+	i, ok := slices.BinarySearchFunc(t.hidden, tag, func(h HiddenTag, tag string) int { return strings.Compare(h.Tag, tag) })
+	if !ok {
+		return HiddenTag{}, false
+	}
+	return t.hidden[i], true
+}
 
 // Unusable returns the signed entries that have no sha256, sorted by tag.
 // Shared: do not modify.

@@ -92,7 +92,7 @@ func (p *parts) adopt(before *parts) {
 	for _, now := range p.registries {
 		for _, old := range before.registries {
 			if old.name == now.name && old.trust != nil && now.trust != nil {
-				now.trust.Adopt(old.trust, now.source.Accepts)
+				now.trust.Adopt(old.trust, now.source.Adopt)
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 // be fetched: no file, no certificate, no key but those of the timestamp and
 // of delegations. It is not modified.
 type memo struct {
+	policy       *Policy   // by which the snapshot's tags were decided
 	root, anchor *rootHead // the same one until the root is rotated
 	rootPolled   time.Time // when a next root was last asked for
 	snapshot     snapshotHead
@@ -20,9 +21,10 @@ type memo struct {
 	complete     bool                  // false: a role that was left out is to be tried again
 }
 
-// expires returns what expires first of all that decides.
-func (m *memo) expires(ts *timestampFile) (time.Time, string) {
-	first, role := ts.expires.Add(timestampGrace), "timestamp"
+// expires returns what expires first of all that decides, with a timestamp that
+// says when it does.
+func (m *memo) expires(timestamp time.Time) (time.Time, string) {
+	first, role := timestamp.Add(timestampGrace), "timestamp"
 	sooner := func(t time.Time, name string) {
 		if t.Before(first) {
 			first, role = t, name
@@ -31,7 +33,7 @@ func (m *memo) expires(ts *timestampFile) (time.Time, string) {
 	sooner(m.snapshot.expires, "snapshot")
 	sooner(m.root.expires, "root")
 	for _, r := range m.roles {
-		if decides(r.name) {
+		if m.policy.decides(r.name, r.signedBy) {
 			sooner(r.expires, r.name)
 		}
 	}

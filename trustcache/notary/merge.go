@@ -2,23 +2,29 @@ package notary
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/sealgate/sealgate/trustcache"
 )
 
-// merge says what is signed. Docker's rule: the tag in targets/releases, else
-// in targets; a tag in a child of targets/releases hides the one in targets; a
-// tag only elsewhere is unsigned.
-func merge(roles []*targetsRole) (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
+// merge says what is signed. Docker's rule, as the policy's roles have it: the
+// tag in targets/releases, else in targets; a tag in a child of
+// targets/releases hides the one in targets; a tag only elsewhere is unsigned,
+// and so is one that a required signer does not name with the same digest.
+// notes are what is wrong with roles that could not be read.
+func merge(policy *Policy, roles []*targetsRole, notes []trustcache.Evidence) (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
 	m := merger{index: map[string]int{}, hidden: map[string][]string{}}
-	for _, r := range roles {
-		if r.name != targetsName && decides(r.name) {
-			m.decide(r, r.name == releasesName)
+	listed := policy.roles()
+	for _, name := range listed {
+		for _, r := range roles {
+			if r.name == name {
+				m.decide(r, true)
+			}
 		}
-	}
-	for _, r := range roles {
-		if r.name == targetsName {
-			m.decide(r, true)
+		for _, r := range roles {
+			if name != targetsName && within(r.name, name) && !slices.Contains(listed, r.name) {
+				m.decide(r, false)
+			}
 		}
 	}
 	for _, r := range roles {
@@ -28,7 +34,11 @@ func merge(roles []*targetsRole) (targets []trustcache.Target, hidden []trustcac
 		slices.Sort(names)
 		hidden = append(hidden, trustcache.HiddenTag{Tag: tag, Roles: names})
 	}
-	return m.targets, hidden
+	if len(policy.Required) == 0 {
+		return m.targets, hidden
+	}
+	targets, lacking := demand(policy, roles, notes, m.targets)
+	return targets, append(hidden, lacking...)
 }
 
 // merger decides each tag once, in the order in which roles are shown to it.
@@ -69,4 +79,34 @@ func (m *merger) name(r *targetsRole) {
 			t.Signers = append(slices.Clip(t.Signers), r.name)
 		}
 	}
+}
+
+// demand takes out the tags that a required signer does not vouch for. Tags
+// with the same signers, nearly all of them, have one verdict.
+func demand(policy *Policy, roles []*targetsRole, notes []trustcache.Evidence, targets []trustcache.Target) (kept []trustcache.Target, lacking []trustcache.HiddenTag) {
+	verdicts := map[string][]Signer{}
+	for _, t := range targets {
+		key := strings.Join(t.Signers, "\n")
+		missing, judged := verdicts[key]
+		if !judged {
+			var named []*targetsRole
+			for _, r := range roles {
+				if slices.Contains(t.Signers, r.name) {
+					named = append(named, r)
+				}
+			}
+			missing = policy.missing(named)
+			verdicts[key] = missing
+		}
+		if missing == nil {
+			kept = append(kept, t)
+			continue
+		}
+		h := trustcache.HiddenTag{Tag: t.Tag, Roles: t.Signers, Doubt: doubt(missing, notes)}
+		for _, s := range missing {
+			h.Missing = append(h.Missing, s.Name)
+		}
+		lacking = append(lacking, h)
+	}
+	return kept, lacking
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -37,6 +38,10 @@ type Options struct {
 	// RootKeys returns the pinned canonical root key IDs of a GUN; none when no
 	// pin covers it. It must be safe for concurrent use. Nil means no pins.
 	RootKeys func(gun string) []string
+	// Policy returns whose word counts for the tags of a GUN. It must be safe
+	// for concurrent use; what it returns is never nil. Nil means Docker's rule
+	// for all.
+	Policy func(gun string) *Policy
 	// TrustOnFirstUse accepts the first root seen of a GUN that no pin covers.
 	TrustOnFirstUse bool
 	// Store remembers verified roots and versions; nil means a new MemoryStore.
@@ -71,6 +76,10 @@ func New(opts Options) *Source {
 	}
 	if opts.RootKeys == nil {
 		opts.RootKeys = func(string) []string { return nil }
+	}
+	if opts.Policy == nil {
+		dockers := &Policy{}
+		opts.Policy = func(string) *Policy { return dockers }
 	}
 	opts.Limits = opts.Limits.withDefaults()
 	return &Source{opts: opts, memory: semaphore.NewWeighted(opts.Limits.Memory)}
@@ -123,6 +132,31 @@ func (s *Source) Accepts(snap *trustcache.Snapshot) bool {
 		return false
 	}
 	return m.root.satisfies(pins) || m.anchor.satisfies(pins)
+}
+
+// Adopt returns what a snapshot that a Source made, this one or another, is
+// under the pins and the policy of this one, without asking anybody; nil where
+// a Fetch has to find that out.
+func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
+	if !s.Accepts(snap) {
+		return nil
+	}
+	before := snap.Memo().(*memo)
+	policy := s.opts.Policy(snap.GUN())
+	switch {
+	case before.policy.equal(policy):
+		return snap
+	case len(before.notes) > 0:
+		return nil // a role that could not be read may decide now
+	}
+	m := *before
+	m.policy = policy
+	evidence := snap.Evidence()
+	timestamp := slices.IndexFunc(evidence, func(e trustcache.Evidence) bool { return e.Role == "timestamp" })
+	c := trustcache.Contents{GUN: snap.GUN(), Evidence: evidence, Memo: &m, MemoSize: m.size()}
+	c.Expires, c.ExpiresRole = m.expires(evidence[timestamp].Expires)
+	c.Targets, c.Hidden = merge(policy, m.roles, nil)
+	return trustcache.NewSnapshot(c)
 }
 
 // OfferedKey is a root key that a Notary server offers and nobody verified.

@@ -15,23 +15,17 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-const (
-	targetsName  = "targets"
-	releasesName = "targets/releases"
-)
-
-// decides says whether a role's word counts for some tag: Docker's roles, and
-// what hangs below targets/releases, since a tag there hides one in targets.
-func decides(role string) bool {
-	return role == targetsName || role == releasesName || strings.HasPrefix(role, releasesName+"/")
-}
-
 // delegation is a role as its parent appoints it.
 type delegation struct {
 	name  string
 	keys  *roleKeys
 	err   error    // why keys is nil
 	paths prefixes // of the target names it may sign, parents' applied
+}
+
+// holds says whether this canonical key ID is one of the role's.
+func (d *delegation) holds(id string) bool {
+	return d.keys != nil && slices.ContainsFunc(d.keys.keys, func(k *key) bool { return k.canonical == id })
 }
 
 // targetsRole is a verified targets or delegation file, as it is kept for the
@@ -45,6 +39,9 @@ type targetsRole struct {
 	entries  []entry
 	children []delegation
 }
+
+// signedBy says whether the key with this canonical ID signed the role.
+func (r *targetsRole) signedBy(key string) bool { return slices.Contains(r.signers, key) }
 
 func (r *targetsRole) allows(tag string) bool { return r.paths.cover(tag) }
 
@@ -92,7 +89,7 @@ func (u *update) readRoles(snap *snapshotFile, m *memo) error {
 		}
 		m.roles = append(m.roles, role)
 		for _, child := range role.children {
-			if decides(child.name) {
+			if u.policy.decides(child.name, child.holds) {
 				deciding = append(deciding, child)
 			} else {
 				naming = append(naming, child)

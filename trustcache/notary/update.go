@@ -27,6 +27,7 @@ type update struct {
 	gun    string
 	now    time.Time
 	pins   []string
+	policy *Policy
 	loaded *State // what the Store has
 	state  *State // the same, nil for a repository never verified
 	prev   *trustcache.Snapshot
@@ -42,7 +43,7 @@ type update struct {
 // begin finds out what is known of the GUN and whether anything may be
 // believed of it at all.
 func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapshot) (*update, error) {
-	u := &update{ctx: ctx, source: s, gun: gun, prev: prev, now: s.opts.Now(), pins: s.opts.RootKeys(gun)}
+	u := &update{ctx: ctx, source: s, gun: gun, prev: prev, now: s.opts.Now(), pins: s.opts.RootKeys(gun), policy: s.opts.Policy(gun)}
 	if len(u.pins) == 0 && !s.opts.TrustOnFirstUse {
 		return nil, fmt.Errorf("%w: %s", trustcache.ErrUnpinned, gun)
 	}
@@ -91,7 +92,7 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &memo{snapshot: snap.snapshotHead, complete: true}
+	m := &memo{policy: u.policy, snapshot: snap.snapshotHead, complete: true}
 	if err := u.readRoles(snap, m); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Targets, c.Hidden = merge(m.roles)
+	c.Targets, c.Hidden = merge(m.policy, m.roles, m.notes)
 	return trustcache.NewSnapshot(c), nil
 }
 
@@ -107,7 +108,7 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 // last time, under the same root, with nothing left to try again and no newer
 // one accepted by another source since.
 func (u *update) unchanged(ts *timestampFile) bool {
-	return u.memo != nil && u.memo.complete && u.memo.root == u.root.rootHead && u.memo.snapshot.hash == ts.snapshot.hash &&
+	return u.memo != nil && u.memo.complete && u.memo.policy.equal(u.policy) && u.memo.root == u.root.rootHead && u.memo.snapshot.hash == ts.snapshot.hash &&
 		u.floors.last("snapshot", u.memo.snapshot.verified)
 }
 
@@ -119,7 +120,7 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 		m.rootPolled = u.memo.rootPolled
 	}
 	c := trustcache.Contents{GUN: u.gun, Evidence: m.evidence(ts), Memo: m, MemoSize: m.size()}
-	c.Expires, c.ExpiresRole = m.expires(ts)
+	c.Expires, c.ExpiresRole = m.expires(ts.expires)
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
 		return c, err
 	}

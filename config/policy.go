@@ -1,0 +1,142 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// DockersRoles are the roles whose word counts where no policy says otherwise,
+// in this order, as in Docker's clients.
+func DockersRoles() []string { return []string{"targets/releases", "targets"} }
+
+// PolicyOf returns a function that finds what is demanded of a repository, by
+// its GUN: the policy with the most specific match, completed by the keys
+// above it. Match is "" where no policy matches. What it returns is shared and
+// not modified; it is safe for concurrent use and fast enough to be asked for
+// every request.
+func (t *ContentTrust) PolicyOf() func(gun string) *Policy {
+	above := Policy{Mode: t.Mode, Roles: DockersRoles()}
+	byMatch := map[string]*Policy{}
+	for _, p := range t.Policies {
+		if p.Mode == "" {
+			p.Mode = above.Mode
+		}
+		if p.Roles == nil {
+			p.Roles = above.Roles
+		}
+		byMatch[p.Match] = &p
+	}
+	matcher := NewMatcher(byMatch)
+	return func(gun string) *Policy {
+		if p, ok := matcher.Find(gun); ok {
+			return p
+		}
+		return &above
+	}
+}
+
+// demandsTrust is whether trust is consulted for any repository of the registry
+// of this name.
+func (t *ContentTrust) demandsTrust(registry string) bool {
+	return t.Mode == Enforced || t.Mode == Permissive || slices.ContainsFunc(t.Policies, func(p Policy) bool {
+		return strings.HasPrefix(p.Match, registry+"/") && (p.Mode == Enforced || p.Mode == Permissive)
+	})
+}
+
+func (v *validator) signers(path string, signers map[string]Signer) {
+	for _, name := range slices.Sorted(maps.Keys(signers)) {
+		key, s := child(path, name), signers[name]
+		v.require(key, name != "", "a signer needs a name")
+		v.exactlyOne(key, "keys, cert-file and role", "keys", "cert-file", "role")
+		if v.given[child(key, "keys")] {
+			v.keyIDs(child(key, "keys"), s.Keys, "key ID", "give at least one key")
+		}
+		v.certificates(child(key, "cert-file"), s.CertFile)
+		if v.given[child(key, "role")] {
+			v.role(child(key, "role"), s.Role)
+		}
+	}
+}
+
+// keyIDs checks a list of canonical key IDs.
+func (v *validator) keyIDs(key string, ids []string, what, empty string) {
+	v.require(key, len(ids) > 0, "an empty list: expected at least one %s, %s", what, empty)
+	seen := map[string]string{}
+	for i, id := range ids {
+		at := element(key, i)
+		v.require(at, keyID.MatchString(id), "%s is not a %s: expected 64 lower-case hexadecimal digits, as the publisher's client prints them", quote(id), what)
+		v.distinct(seen, id, at, "leave it out")
+	}
+}
+
+// role is the name of a role that signs tags: targets or a delegation (Notary
+// v0.7, tuf/data/roles.go).
+var role = regexp.MustCompile(`^targets(/[a-z0-9_-]+)*$`)
+
+func (v *validator) role(key, name string) {
+	v.require(key, role.MatchString(name) && len(name) <= 255,
+		`%s is not a role that signs tags: expected "targets", or a delegation such as "targets/releases"`, quote(name))
+}
+
+func (v *validator) policies(path string, t *ContentTrust) {
+	matches := map[string]string{}
+	used := map[string]bool{}
+	for i, p := range t.Policies {
+		at := func(name string) string { return child(element(path, i), name) }
+		if p.Match == "" {
+			v.require(at("match"), false, "is missing: expected the name of a repository, or a wildcard such as %q", "registry.example.com/prod/*")
+		} else if err := checkPattern(p.Match, v.registryNames(p.Match)); err != nil {
+			v.add(at("match"), "%s", err)
+		}
+		v.distinct(matches, p.Match, at("match"), "one policy decides for a match")
+		v.require(at("roles"), p.Roles == nil || len(p.Roles) > 0, "an empty list: leave it out for Docker's rule (targets/releases, then targets)")
+		roles := map[string]string{}
+		for j, name := range p.Roles {
+			key := element(at("roles"), j)
+			v.role(key, name)
+			v.distinct(roles, name, key, "leave it out")
+		}
+		names := map[string]string{}
+		for j, name := range p.RequiredSigners {
+			key := element(at("required-signers"), j)
+			_, known := t.Signers[name]
+			v.require(key, known || v.suspect("content-trust.signers"), "%s is not one of content-trust.signers", quote(name))
+			v.distinct(names, name, key, "leave it out")
+			used[name] = true
+		}
+		tags := map[string]string{}
+		for j, pattern := range p.ExemptTags {
+			key := element(at("exempt-tags"), j)
+			v.tagPattern(key, pattern)
+			v.distinct(tags, pattern, key, "leave it out")
+		}
+	}
+}
+
+// tagPattern is a tag of the OCI distribution specification v1.1 in which "*"
+// stands for any characters, also none.
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_*][A-Za-z0-9_.*-]*$`)
+
+func (v *validator) tagPattern(key, pattern string) {
+	switch {
+	case strings.Trim(pattern, "*") == "":
+		v.require(key, false, "%s exempts every tag: write mode: disabled, if that is meant", quote(pattern))
+	case !tagPattern.MatchString(pattern) || len(pattern) > 128:
+		v.require(key, false, `%s is not a tag or a pattern of tags: expected letters, digits, "_", "." and "-", and "*" for any of them, such as "dev-*"`, quote(pattern))
+	}
+}
+
+// registryNames are the names that a pattern may begin with; where a name is
+// missing, which is reported where it is missing, also its own.
+func (v *validator) registryNames(pattern string) []string {
+	var names []string
+	for _, r := range v.c.Registries {
+		names = append(names, r.Name)
+	}
+	if len(names) == 0 || slices.Contains(names, "") {
+		return []string{strings.Split(pattern, "/")[0]}
+	}
+	return names
+}
