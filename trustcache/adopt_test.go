@@ -280,7 +280,7 @@ func TestWhatTheCacheBeforeLearnsLater(t *testing.T) {
 		strict := trustcache.New(trustcache.Options{Source: s, MaxStale: 24 * time.Hour, Refresh: time.Hour})
 		defer strict.Close()
 		strict.Adopt(after, func(snap *trustcache.Snapshot) bool { _, ok := snap.Lookup("old"); return ok })
-		time.Sleep(5 * time.Second)
+		time.Sleep(6 * time.Second)
 		was := fresh(t, old)
 		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
 		for name, cache := range map[string]*trustcache.Cache{"the next": c, "the one after": after} {
