@@ -290,7 +290,7 @@ func TestWhatTheCacheBeforeLearnsLater(t *testing.T) {
 			}
 			return snap
 		})
-		time.Sleep(5 * time.Second)
+		time.Sleep(6 * time.Second)
 		was := fresh(t, old)
 		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
 		for name, cache := range map[string]*trustcache.Cache{"the next": c, "the one after": after} {
