@@ -77,12 +77,18 @@ func TestTheControlSocketFromEndToEnd(t *testing.T) {
 	}
 }
 
-func TestAStaleSocketIsReplaced(t *testing.T) {
-	path := filepath.Join(shortDir(t), "s")
+// leaveStale leaves a socket at path that nobody listens on, as a crash does.
+func leaveStale(t *testing.T, path string) {
+	t.Helper()
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
-	stale.SetUnlinkOnClose(false) // as after a crash
+	stale.SetUnlinkOnClose(false)
 	must(t, stale.Close())
+}
+
+func TestAStaleSocketIsReplaced(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	leaveStale(t, path)
 	if err := admin.Call(t.Context(), path, "/reload"); !errors.Is(err, admin.ErrNotRunning) {
 		t.Errorf("error %v", err)
 	}
@@ -101,10 +107,11 @@ func TestALiveSocketIsLeftAlone(t *testing.T) {
 
 func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 	dir := shortDir(t)
-	file, link, stale := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "stale")
+	file, link, stale, below := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "stale"), filepath.Join(dir, "dir")
+	must(t, os.Mkdir(below, 0o700))
 	must(t, os.WriteFile(file, []byte("precious"), 0o600))
 	must(t, os.Symlink(stale, link))
-	for _, path := range []string{file, link, dir} {
+	for _, path := range []string{file, link, below} {
 		if listener, err := admin.ListenControl(path); err == nil || !strings.Contains(err.Error(), "no socket is in the way") {
 			t.Fatalf("%s: listener %v, error %v", path, listener, err)
 		}
