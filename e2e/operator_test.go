@@ -117,7 +117,6 @@ func TestTheAdminListenerShowsWhatHappens(t *testing.T) {
 		fmt.Sprintf(`sealgate_decisions_total{decision="deny",reason="unsigned",registry=%q}`, w.settings.name):                  "1",
 		fmt.Sprintf(`sealgate_trust_refreshes_total{registry=%q,result="ok"}`, w.settings.name):                                  "1",
 		fmt.Sprintf(`sealgate_trust_snapshots{registry=%q,state="fresh"}`, w.settings.name):                                      "1",
-		fmt.Sprintf(`sealgate_decisions_total{decision="error",reason="upstream-mismatch",registry=%q}`, w.settings.name):        "0",
 		`sealgate_manifest_cache_entries`: "1",
 	} {
 		if got := w.metric(t, series); got != want {
@@ -171,6 +170,30 @@ func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
 	}
 	if _, err := os.Lstat(socket); !os.IsNotExist(err) {
 		t.Errorf("the socket is left: %v", err)
+	}
+}
+
+// TestABentManifestIsCountedAsAnAlarm: under the words that the manual's alert
+// has, from 0 on.
+func TestABentManifestIsCountedAsAnAlarm(t *testing.T) {
+	w, image := oneSignedTag(t, registryOptions{})
+	other := w.mustSay(t, "team/app", "other", "other words")
+	data := func(p pushed) string {
+		sum := strings.TrimPrefix(p.digest, "sha256:")
+		return filepath.Join(w.dir, "registry/docker/registry/v2/blobs/sha256", sum[:2], sum, "data")
+	}
+	bent := must(os.ReadFile(data(other)))(t)
+	if err := os.WriteFile(data(image), bent, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustOpen(t, func(s *settings) { withAdmin(t, s) })
+	alarms := fmt.Sprintf(`sealgate_decisions_total{decision="error",reason="upstream-mismatch",registry=%q}`, w.settings.name)
+	if got := w.metric(t, alarms); got != "0" {
+		t.Errorf("before: %q", got)
+	}
+	wantRefused(t, w.manifest(t, "team/app", "signed"), 502, "UNKNOWN", "do not match the signed digest "+image.digest)
+	if got := w.metric(t, alarms); got != "1" || !strings.Contains(w.output(), `"alarm":true`) {
+		t.Errorf("after: %q\n%s", got, w.tail())
 	}
 }
 
