@@ -25,7 +25,23 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Stand in front of the registries of the configuration",
-		Args:  cobra.NoArgs,
+		Long: `Stand in front of the registries of the configuration. The log goes to standard
+error, one JSON object a line.
+
+Signals:
+  SIGHUP           read the configuration again and go over to it, whole or, where
+                   it has a mistake, not at all
+  SIGTERM, SIGINT  be not ready, take no new connection, wait drain-timeout for
+                   the requests under way, and exit; a second one ends at once
+
+Listeners for the operator, where they are configured:
+  admin.listen     /metrics, /healthz and /readyz, read only
+  admin.control    reload, forget, log level and profiles on a unix socket, by
+                   default control.sock in state-dir; see "sealgate forget"
+
+Exit codes: 0 stopped, every request was answered; 1 it could not start, failed,
+or cut requests off at the end of drain-timeout; 2 bad usage or configuration.`,
+		Args: cobra.NoArgs,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
