@@ -21,6 +21,13 @@ type memo struct {
 	complete     bool                  // false: a role that was left out is to be tried again
 }
 
+// contents is all of a snapshot but its tags.
+func (m *memo) contents(gun string, timestamp verified) trustcache.Contents {
+	c := trustcache.Contents{GUN: gun, Evidence: m.evidence(timestamp), Memo: m, MemoSize: m.size()}
+	c.Expires, c.ExpiresRole = m.expires(timestamp.expires)
+	return c
+}
+
 // expires returns what expires first of all that decides, with a timestamp that
 // says when it does.
 func (m *memo) expires(timestamp time.Time) (time.Time, string) {
@@ -41,16 +48,16 @@ func (m *memo) expires(timestamp time.Time) (time.Time, string) {
 }
 
 // evidence lists the roles in the order of the workflow, those left out last.
-func (m *memo) evidence(ts *timestampFile) []trustcache.Evidence {
+func (m *memo) evidence(timestamp verified) []trustcache.Evidence {
 	list := make([]trustcache.Evidence, 0, 3+len(m.roles)+len(m.notes))
 	add := func(role string, decides bool, v verified) {
 		list = append(list, trustcache.Evidence{Role: role, Version: v.version, Expires: v.expires, Decides: decides, KeyIDs: v.signers})
 	}
 	add("root", true, m.root.verified)
-	add("timestamp", true, ts.verified)
+	add("timestamp", true, timestamp)
 	add("snapshot", true, m.snapshot.verified)
 	for _, r := range m.roles {
-		add(r.name, decides(r.name), r.verified)
+		add(r.name, m.policy.decides(r.name, r.signedBy), r.verified)
 	}
 	return append(list, m.notes...)
 }

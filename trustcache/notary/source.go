@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -151,10 +150,13 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 	}
 	m := *before
 	m.policy = policy
-	evidence := snap.Evidence()
-	timestamp := slices.IndexFunc(evidence, func(e trustcache.Evidence) bool { return e.Role == "timestamp" })
-	c := trustcache.Contents{GUN: snap.GUN(), Evidence: evidence, Memo: &m, MemoSize: m.size()}
-	c.Expires, c.ExpiresRole = m.expires(evidence[timestamp].Expires)
+	var timestamp verified
+	for _, e := range snap.Evidence() {
+		if e.Role == "timestamp" {
+			timestamp = verified{version: e.Version, expires: e.Expires, signers: e.KeyIDs}
+		}
+	}
+	c := m.contents(snap.GUN(), timestamp)
 	c.Targets, c.Hidden = merge(policy, m.roles, nil)
 	return trustcache.NewSnapshot(c)
 }

@@ -119,8 +119,7 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 	if u.memo != nil && !u.rootAdvanced && !u.rootPolled {
 		m.rootPolled = u.memo.rootPolled
 	}
-	c := trustcache.Contents{GUN: u.gun, Evidence: m.evidence(ts), Memo: m, MemoSize: m.size()}
-	c.Expires, c.ExpiresRole = m.expires(ts.expires)
+	c := m.contents(u.gun, ts.verified)
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
 		return c, err
 	}
