@@ -97,10 +97,16 @@ func (u *update) readRoles(snap *snapshotFile, m *memo) error {
 		}
 		return nil
 	}
-	for ; len(deciding) > 0; deciding = deciding[1:] {
-		if err := read(u, deciding[0]); err != nil {
-			return err
+	decide := func() error {
+		for ; len(deciding) > 0; deciding = deciding[1:] {
+			if err := read(u, deciding[0]); err != nil {
+				return err
+			}
 		}
+		return nil
+	}
+	if err := decide(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, namersTimeout)
 	defer cancel()
@@ -110,6 +116,9 @@ func (u *update) readRoles(snap *snapshotFile, m *memo) error {
 		if err := read(&named, naming[0]); err != nil {
 			m.notes = append(m.notes, trustcache.Evidence{Role: naming[0].name, Note: err.Error()})
 			m.complete = m.complete && !errors.Is(err, trustcache.ErrUnreachable)
+		}
+		if err := decide(); err != nil { // a required signer's key, appointed there
+			return err
 		}
 	}
 	return nil
