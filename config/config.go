@@ -331,7 +331,7 @@ type ContentTrust struct {
 	Limits Limits
 	// Signers are named key sets for Policy.RequiredSigners. Default none.
 	Signers map[string]Signer
-	// Policies refine these keys for some repositories; see PolicyOf. Default
+	// Policies refine these keys for some repositories; see EffectivePolicies. Default
 	// none.
 	Policies []Policy
 }

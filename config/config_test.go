@@ -384,6 +384,13 @@ func TestWarnings(t *testing.T) {
 			[]string{noSocket, "storage: ", "content-trust.mode: disabled"},
 		},
 		{
+			"policies that enforce nothing, a signer whom nobody requires",
+			strings.Replace(minimal, "mode: enforced", `mode: enforced, trust-on-first-use: true, signers: {qa: {role: targets/qa}}, policies: [`+
+				`{match: "registry.example.com:5000/a/*", mode: permissive}, {match: "registry.example.com:5000/b", mode: disabled}]`, 1),
+			[]string{noSocket, "storage: ", "content-trust.policies[0].mode: permissive enforces nothing for registry.example.com:5000/a/*",
+				"content-trust.policies[1].mode: disabled for registry.example.com:5000/b", "content-trust.signers.qa: no policy requires this signer", "content-trust.trust-on-first-use: "},
+		},
+		{
 			"permissive",
 			strings.Replace(minimal, "enforced", "permissive", 1),
 			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning.root-keys covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,

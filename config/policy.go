@@ -11,14 +11,12 @@ import (
 // in this order, as in Docker's clients.
 func DockersRoles() []string { return []string{"targets/releases", "targets"} }
 
-// PolicyOf returns a function that finds what is demanded of a repository, by
-// its GUN: the policy with the most specific match, completed by the keys
-// above it. Match is "" where no policy matches. What it returns is shared and
-// not modified; it is safe for concurrent use and fast enough to be asked for
-// every request.
-func (t *ContentTrust) PolicyOf() func(gun string) *Policy {
-	above := Policy{Mode: t.Mode, Roles: DockersRoles()}
-	byMatch := map[string]*Policy{}
+// EffectivePolicies returns the policies by what they match, each completed by
+// the keys above it, and what holds where none matches: its Match is "". Of a
+// repository, the policy that a Matcher finds decides alone.
+func (t *ContentTrust) EffectivePolicies() (above Policy, byMatch map[string]Policy) {
+	above = Policy{Mode: t.Mode, Roles: DockersRoles()}
+	byMatch = map[string]Policy{}
 	for _, p := range t.Policies {
 		if p.Mode == "" {
 			p.Mode = above.Mode
@@ -26,15 +24,9 @@ func (t *ContentTrust) PolicyOf() func(gun string) *Policy {
 		if p.Roles == nil {
 			p.Roles = above.Roles
 		}
-		byMatch[p.Match] = &p
+		byMatch[p.Match] = p
 	}
-	matcher := NewMatcher(byMatch)
-	return func(gun string) *Policy {
-		if p, ok := matcher.Find(gun); ok {
-			return p
-		}
-		return &above
-	}
+	return above, byMatch
 }
 
 // demandsTrust is whether trust is consulted for any repository of the registry

@@ -7,15 +7,22 @@ import (
 	"testing"
 )
 
-// TestPolicyOf: the most specific match decides alone, and what it leaves out
+// TestEffectivePolicies: the most specific match decides alone, and what it leaves out
 // comes from above, not from a wider policy.
-func TestPolicyOf(t *testing.T) {
+func TestEffectivePolicies(t *testing.T) {
 	trust := &ContentTrust{Mode: Enforced, Policies: []Policy{
 		{Match: "r/*", Mode: Permissive, ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
 		{Match: "r/prod/*", Roles: []string{"targets/prod"}},
 		{Match: "r/prod/app", Mode: Disabled},
 	}}
-	of := trust.PolicyOf()
+	above, byMatch := trust.EffectivePolicies()
+	matcher := NewMatcher(byMatch)
+	of := func(gun string) Policy {
+		if p, ok := matcher.Find(gun); ok {
+			return p
+		}
+		return above
+	}
 	for gun, want := range map[string]Policy{
 		"other/a":      {Mode: Enforced, Roles: DockersRoles()},
 		"r/a":          {Match: "r/*", Mode: Permissive, Roles: DockersRoles(), ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
@@ -29,7 +36,7 @@ func TestPolicyOf(t *testing.T) {
 		got := of(gun)
 		if got.Match != want.Match || got.Mode != want.Mode || !slices.Equal(got.Roles, want.Roles) ||
 			!slices.Equal(got.ExemptTags, want.ExemptTags) || !slices.Equal(got.RequiredSigners, want.RequiredSigners) {
-			t.Errorf("%s: got %+v, want %+v", gun, *got, want)
+			t.Errorf("%s: got %+v, want %+v", gun, got, want)
 		}
 	}
 	if n := testing.AllocsPerRun(100, func() { of("r/prod/a/b/c") }); n != 0 {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func (c *Config) Warnings() []string {
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
-		if t := c.ContentTrust; t.Mode != Disabled && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
+		if t := c.ContentTrust; t.demandsTrust(r.Name) && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
 			outcome := "none of its tags is visible"
 			if t.Mode == Permissive {
 				outcome = "enforced would hide all of its tags"
@@ -55,6 +56,19 @@ func (c *Config) Warnings() []string {
 		warn("content-trust.mode", "permissive enforces nothing: every tag is served, signed or not; what enforced would deny or change is logged and counted")
 	case Disabled:
 		warn("content-trust.mode", "disabled: every tag is served, signed or not")
+	}
+	for i, p := range c.ContentTrust.Policies {
+		switch key := child(element("content-trust.policies", i), "mode"); {
+		case p.Mode == Permissive && c.ContentTrust.Mode == Enforced:
+			warn(key, "permissive enforces nothing for %s: every tag is served, signed or not", p.Match)
+		case p.Mode == Disabled && c.ContentTrust.Mode != Disabled:
+			warn(key, "disabled for %s: every tag is served, signed or not", p.Match)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.ContentTrust.Signers)) {
+		if !slices.ContainsFunc(c.ContentTrust.Policies, func(p Policy) bool { return slices.Contains(p.RequiredSigners, name) }) {
+			warn(child("content-trust.signers", name), "no policy requires this signer")
+		}
 	}
 	if c.ContentTrust.TrustOnFirstUse {
 		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed, after every start anew while trust state is kept in memory")

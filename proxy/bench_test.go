@@ -106,7 +106,7 @@ func benchRequest(b *testing.B, target string) {
 		Registries: []proxy.Registry{{
 			Name: registryName, Hosts: []string{registryName},
 			URL:         &url.URL{Scheme: "https", Host: "registry.test"},
-			Upstream:    always{body},
+			Upstream:    constant{body},
 			Passthrough: true,
 			Trust:       warmCache(b, imageOf(body)),
 		}},
@@ -129,10 +129,10 @@ func benchRequest(b *testing.B, target string) {
 
 const dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 
-// always answers every request with the manifest.
-type always struct{ body []byte }
+// constant answers every request with the manifest.
+type constant struct{ body []byte }
 
-func (a always) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a constant) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", dockerManifest)
 	w.Write(a.body)

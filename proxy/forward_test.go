@@ -282,7 +282,7 @@ func TestABlobThatIsCutShortIsCutForTheClient(t *testing.T) {
 
 func TestModeDisabledPassesTheRegistrysTags(t *testing.T) {
 	_, reg, im, index := open(t)
-	reg.Mode, reg.Trust = proxy.Disabled, nil
+	reg.Policy, reg.Trust = always(proxy.Policy{Mode: proxy.Disabled}), nil
 	g := gateFor(t, reg)
 	for tag, want := range map[string]image{"unsigned": im, "2.0": index} {
 		header := []string{"Accept", dockerV2 + ", " + ociIndex}

@@ -38,8 +38,16 @@ const (
 	Disabled
 )
 
+// Policy is what is done about the tags of a repository.
+type Policy struct {
+	Mode Mode
+	// Exempt are patterns of tags for which trust is never consulted: a tag, in
+	// which "*" stands for any characters, also none.
+	Exempt []string
+}
+
 // Registry is one registry as the gate stands in front of it. Name, Hosts,
-// URL and Upstream are required, Trust unless Mode is Disabled.
+// URL and Upstream are required, Trust unless Policy disables it for all.
 type Registry struct {
 	// Name is what publishers typed when they signed: the GUN of a repository
 	// is Name, "/", repository.
@@ -60,9 +68,11 @@ type Registry struct {
 	// client is admitted by it. Otherwise Sealgate reads with its own, which
 	// for now means anonymously.
 	Passthrough bool
-	// Mode says what becomes of tags that nobody signed.
-	Mode  Mode
-	Trust Trust
+	// Policy returns what is done about the tags of a GUN. It must be safe for
+	// concurrent use; what it returns is never nil and not modified. Nil means
+	// Enforced for all, with no tag exempt.
+	Policy func(gun string) *Policy
+	Trust  Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself
 	// with credentials or a certificate of ours.
@@ -136,6 +146,10 @@ func New(opts Options) *Handler {
 	for _, reg := range opts.Registries {
 		if reg.Bodies == nil {
 			reg.Bodies = reg.Upstream
+		}
+		if reg.Policy == nil {
+			enforced := &Policy{}
+			reg.Policy = func(string) *Policy { return enforced }
 		}
 		h.gates.add(reg.Hosts, &gate{
 			Registry:         reg,
@@ -244,16 +258,22 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	case Base:
 		return g.serveBase(w, r)
 	case ManifestByTag:
-		switch g.Mode {
-		case Enforced:
-			return g.serveTag(w, r, route, rec)
-		case Permissive:
-			return g.watchTag(w, r, route, rec)
+		repo := g.repo(route.Repository)
+		policy := g.Policy(repo.gun)
+		switch {
+		case policy.Exempts(route.Reference):
+			rec.reason = "exempt"
+		case policy.Mode == Enforced:
+			return g.serveTag(w, r, repo, route, rec)
+		case policy.Mode == Permissive:
+			return g.watchTag(w, r, repo, route, rec)
 		}
 	case Tags:
-		switch g.Mode {
+		repo := g.repo(route.Repository)
+		policy := g.Policy(repo.gun)
+		switch policy.Mode {
 		case Enforced:
-			return g.serveTags(w, r, route, rec)
+			return g.serveTags(w, r, repo, policy, route, rec)
 		case Permissive:
 			return g.watchTags(w, r, route)
 		}

@@ -22,8 +22,7 @@ const (
 )
 
 // serveTag answers a read of a tag with what is signed for it.
-func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
-	repo := g.repo(route.Repository)
+func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
 	view, trustErr := g.Trust.Tag(r.Context(), repo.gun, route.Reference)
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr

@@ -18,7 +18,7 @@ func TestEveryRequestHasOneOutcome(t *testing.T) {
 	panicking := p.reg
 	panicking.Name, panicking.Hosts, panicking.Trust = "panicking.example.com", []string{"panicking.example.com"}, &pretend{panic: "x"}
 	permissive := p.reg
-	permissive.Name, permissive.Hosts, permissive.Mode = "permissive.example.com", []string{"permissive.example.com"}, proxy.Permissive
+	permissive.Name, permissive.Hosts, permissive.Policy = "permissive.example.com", []string{"permissive.example.com"}, always(proxy.Policy{Mode: proxy.Permissive})
 	for _, tt := range []struct {
 		name, target, host string
 		want               proxy.Outcome

@@ -28,8 +28,8 @@ const (
 // watchTag passes a read of a tag on to the registry, as mode permissive has
 // it, and notes what enforcing would have made of it. Who may read it is the
 // registry's decision alone, and only those who may are told in the answer.
-func (g *gate) watchTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
-	d, err := g.wouldDecide(r.Context(), route, rec)
+func (g *gate) watchTag(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
+	d, err := g.wouldDecide(r.Context(), repo, route.Reference, rec)
 	if err != nil {
 		return err
 	}
@@ -71,15 +71,14 @@ func (g *gate) watchTags(w http.ResponseWriter, r *http.Request, route Route) er
 
 // wouldDecide is the decision that enforcing would have made. The error is the
 // client's, which is gone.
-func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decision, error) {
-	repo := g.repo(route.Repository)
+func (g *gate) wouldDecide(ctx context.Context, repo repo, tag string, rec *record) (Decision, error) {
 	patience := watchPatience
 	if g.slowTrust.known(g.origin, repo.gun, "") {
 		patience = 0
 	}
 	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	view, trustErr := g.Trust.Tag(patient, repo.gun, route.Reference)
+	view, trustErr := g.Trust.Tag(patient, repo.gun, tag)
 	switch {
 	case ctx.Err() != nil:
 		return Decision{}, ctx.Err()
@@ -89,7 +88,7 @@ func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decis
 		}
 		trustErr = fmt.Errorf("%w: %s: no answer within %s", trustcache.ErrUnreachable, repo.gun, watchPatience)
 	}
-	d := Decide(repo.gun, route.Reference, view, trustErr)
+	d := Decide(repo.gun, tag, view, trustErr)
 	rec.watched(d, view)
 	return d, nil
 }

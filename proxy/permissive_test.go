@@ -21,7 +21,7 @@ import (
 func newPermissive(t *testing.T) *private {
 	t.Helper()
 	p := newPrivate(t, users)
-	p.reg.Mode = proxy.Permissive
+	p.reg.Policy = always(proxy.Policy{Mode: proxy.Permissive})
 	gone := p.a
 	gone.digest = "sha256:" + strings.Repeat("0", 64)
 	p.trust.sign("acme/app", target("1.0", p.a), target("2.0", p.hidden), target("gone", gone))
@@ -140,8 +140,8 @@ func TestModePermissiveWaitsTwoSecondsForTrust(t *testing.T) {
 			Log:     zerolog.Nop(),
 			Observe: func(o proxy.Outcome) { got = o },
 			Registries: []proxy.Registry{{
-				Name: registryName, Hosts: []string{registryName}, Mode: proxy.Permissive,
-				URL: mustURL(t, "https://registry.test"), Upstream: always{[]byte("{}")}, Trust: slow{},
+				Name: registryName, Hosts: []string{registryName}, Policy: always(proxy.Policy{Mode: proxy.Permissive}),
+				URL: mustURL(t, "https://registry.test"), Upstream: constant{[]byte("{}")}, Trust: slow{},
 			}},
 		})
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/acme/app/manifests/1.0", nil)

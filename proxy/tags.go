@@ -10,15 +10,22 @@ import (
 	"github.com/sealgate/sealgate/trustcache"
 )
 
-// serveTags lists the signed tags, in pages of our own: the registry is never
-// asked for its list.
-func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
-	repo := g.repo(route.Repository)
+// serveTags lists the signed tags, in pages of our own. The registry is asked
+// for its list only where some of its tags are exempt, and no others of it are
+// listed.
+func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, repo repo, policy *Policy, route Route, rec *record) error {
 	view, trustErr := g.Trust.Repository(r.Context(), repo.gun)
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
-	found, err := g.admitToList(r.Context(), repo, g.authorization(r), view)
+	var exempt []string
+	var found bool
+	var err error
+	if len(policy.Exempt) > 0 {
+		exempt, found, err = g.exemptTags(r.Context(), repo, policy, g.authorization(r))
+	} else {
+		found, err = g.admitToList(r.Context(), repo, g.authorization(r), view)
+	}
 	if err != nil {
 		return err
 	}
@@ -31,9 +38,9 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, re
 		limit = maxPage
 	}
 	var page []string
-	if view.Snapshot != nil && found && limit > 0 {
+	if found && limit > 0 {
 		var more bool
-		if page, more = view.Page(route.Last, limit); more {
+		if page, more = listPage(view, exempt, route.Last, limit); more {
 			w.Header().Set("Link", rewrite.NextTags(route.Repository, limit, page[len(page)-1]))
 		}
 	}

@@ -706,3 +706,8 @@ func digestOf(text string) (d trustcache.Digest) {
 func imageOf(body []byte) image {
 	return image{digest: fmt.Sprintf("sha256:%x", cryptosha256.Sum256(body)), size: int64(len(body)), body: body}
 }
+
+// always is one policy for every repository.
+func always(p proxy.Policy) func(string) *proxy.Policy {
+	return func(string) *proxy.Policy { return &p }
+}

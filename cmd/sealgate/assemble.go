@@ -128,11 +128,15 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (
 		Bodies:        l.metrics.Transport(reg.Name, admin.RegistryServer, bodies),
 		RedirectHosts: reg.RedirectHosts,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
-		Mode:          mode(ct.Mode),
+		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),
 	}
 	if reg.Notary.URL == nil {
 		return made, rp, nil
+	}
+	signers, err := readSigners(ct)
+	if err != nil {
+		return proxy.Registry{}, rp, err
 	}
 	verifying, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile)
 	if err != nil {
@@ -146,10 +150,13 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (
 	}
 	rp.transports = append(rp.transports, verifying, passing)
 	rp.source = notary.New(notary.Options{
-		URL:             reg.Notary.URL,
-		Transport:       l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
-		Store:           l.memory,
-		RootKeys:        rootKeys(ct.TrustPinning),
+		URL:       reg.Notary.URL,
+		Transport: l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
+		Store:     l.memory,
+		RootKeys:  rootKeys(ct.TrustPinning),
+		Policy: policies(ct, func(p config.Policy) *notary.Policy {
+			return &notary.Policy{Roles: p.Roles, Required: required(p, signers)}
+		}),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
 	})
@@ -174,6 +181,50 @@ func mode(m config.Mode) proxy.Mode {
 		return proxy.Disabled
 	}
 	return proxy.Enforced
+}
+
+// policies returns a function that finds what was made of the policy of a GUN.
+func policies[T any](ct config.ContentTrust, made func(config.Policy) *T) func(gun string) *T {
+	above, byMatch := ct.EffectivePolicies()
+	values := map[string]*T{}
+	for match, p := range byMatch {
+		values[match] = made(p)
+	}
+	matcher, rest := config.NewMatcher(values), made(above)
+	return func(gun string) *T {
+		if found, ok := matcher.Find(gun); ok {
+			return found
+		}
+		return rest
+	}
+}
+
+// required are the signers that a policy names.
+func required(p config.Policy, signers map[string]notary.Signer) []notary.Signer {
+	var all []notary.Signer
+	for _, name := range p.RequiredSigners {
+		all = append(all, signers[name])
+	}
+	return all
+}
+
+// readSigners reads the certificates of the signers that are given by one.
+func readSigners(ct config.ContentTrust) (map[string]notary.Signer, error) {
+	signers := map[string]notary.Signer{}
+	for name, s := range ct.Signers {
+		made := notary.Signer{Name: name, Keys: s.Keys, Role: s.Role}
+		if s.CertFile != "" {
+			pem, err := os.ReadFile(s.CertFile)
+			if err == nil {
+				made.Keys, err = notary.CertificateKeys(pem)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("content-trust.signers.%s: %s: %w", name, s.CertFile, err)
+			}
+		}
+		signers[name] = made
+	}
+	return signers, nil
 }
 
 // rootKeys finds the pins of a GUN: the exact name, then the longest wildcard.

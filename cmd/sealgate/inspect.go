@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -56,7 +57,7 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		}
 		defer p.close()
 		report := inspect(cmd.Context(), p.registries[registry], gun, tag)
-		report.Mode = string(cfg.ContentTrust.Mode)
+		report.apply(policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })(gun))
 		if *asJSON {
 			enc := json.NewEncoder(stdout)
 			enc.SetIndent("", "  ")
@@ -110,6 +111,9 @@ func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string
 type inspectReport struct {
 	GUN     string           `json:"gun"`
 	Mode    string           `json:"mode"`
+	Policy  string           `json:"policy,omitempty"` // its match
+	Signers []string         `json:"required_signers,omitempty"`
+	Exempt  []string         `json:"exempt_tags,omitempty"`
 	Error   string           `json:"error,omitempty"`
 	Expires *time.Time       `json:"expires,omitempty"`
 	First   string           `json:"expires_first,omitempty"`
@@ -184,7 +188,22 @@ func (r *inspectReport) describe(view trustcache.View) {
 		r.Hidden = append(r.Hidden, inspectTag{Tag: t.Tag, Role: t.Role, Why: "its signed entry has no sha256 digest"})
 	}
 	for _, h := range view.Hidden() {
-		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: "signed only in " + strings.Join(h.Roles, ", ") + ", whose word does not count"})
+		why := "signed only in " + strings.Join(h.Roles, ", ") + ", whose word does not count"
+		if len(h.Missing) > 0 {
+			why = "not signed by the required " + strings.Join(h.Missing, ", ")
+		}
+		if h.Doubt != "" {
+			why += ", as far as can be known: " + h.Doubt
+		}
+		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: why})
+	}
+}
+
+// apply says what else the policy of the repository makes of it.
+func (r *inspectReport) apply(p *config.Policy) {
+	r.Mode, r.Policy, r.Signers, r.Exempt = string(p.Mode), p.Match, p.RequiredSigners, p.ExemptTags
+	if r.Tag != nil && (&proxy.Policy{Exempt: p.ExemptTags}).Exempts(r.Tag.Tag) {
+		r.Tag = &inspectVerdict{Verdict: "visible", inspectTag: inspectTag{Tag: r.Tag.Tag, Why: "exempt: trust is not consulted for it, and the registry's own is served"}}
 	}
 }
 
@@ -207,7 +226,7 @@ func (r *inspectReport) judge(tag string, d proxy.Decision) {
 		r.Tag.Verdict = "visible"
 		r.Tag.inspectTag = newInspectTag(d.Target)
 		return
-	case r.err != nil && !trustcache.Absent(r.err):
+	case d.Denial.Status == http.StatusServiceUnavailable:
 		r.Tag.Verdict = "unknown"
 	}
 	r.Tag.Why = d.Denial.Message
@@ -224,7 +243,9 @@ func newInspectTag(t trustcache.Target) inspectTag {
 
 func (r *inspectReport) exitCode() int {
 	switch {
-	case r.err != nil && !trustcache.Absent(r.err):
+	case r.Tag != nil && r.Tag.Verdict == "visible":
+		return 0
+	case r.Tag != nil && r.Tag.Verdict == "unknown", r.err != nil && !trustcache.Absent(r.err):
 		return exitUnknown
 	case r.err != nil, r.Tag != nil && r.Tag.Verdict != "visible":
 		return exitFailed
@@ -233,12 +254,22 @@ func (r *inspectReport) exitCode() int {
 }
 
 func (r *inspectReport) print(w io.Writer) error {
+	if r.Policy != "" {
+		fmt.Fprintf(w, "Policy %s", r.Policy)
+		if len(r.Signers) > 0 {
+			fmt.Fprintf(w, ", required signers: %s", strings.Join(r.Signers, ", "))
+		}
+		if len(r.Exempt) > 0 {
+			fmt.Fprintf(w, ", exempt tags: %s", strings.Join(r.Exempt, ", "))
+		}
+		fmt.Fprint(w, "\n\n")
+	}
 	if r.Mode != string(config.Enforced) {
 		fmt.Fprintf(w, "Mode is %s: the registry's own tags pass. In mode enforced:\n\n", r.Mode)
 	}
 	if r.Tag != nil {
 		fmt.Fprintf(w, "%s:%s is %s", r.GUN, r.Tag.Tag, strings.ToUpper(r.Tag.Verdict))
-		if r.Tag.Verdict == "visible" {
+		if r.Tag.Digest != "" && r.Tag.Verdict == "visible" {
 			fmt.Fprintf(w, "\n  digest   %s\n  role     %s\n  signers  %s\n", r.Tag.Digest, r.Tag.Role, strings.Join(r.Tag.Signers, ", "))
 		} else {
 			fmt.Fprintf(w, ": %s\n", r.Tag.Why)

@@ -1,6 +1,9 @@
 package notary
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"slices"
 	"strings"
 
@@ -27,6 +30,31 @@ type Signer struct {
 	Keys []string
 	// Role is the role that must name the digest, whoever its keys belong to.
 	Role string
+}
+
+// CertificateKeys returns the canonical IDs of the keys of PEM certificates, for
+// Signer.Keys. What else is in the bundle is left out; it is an error where
+// there is no certificate, or one that cannot be used.
+func CertificateKeys(bundle []byte) ([]string, error) {
+	var ids []string
+	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		key, err := bareKey(cert.PublicKey)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, key.ID())
+	}
+	if ids == nil {
+		return nil, errors.New("no certificate in it")
+	}
+	return ids, nil
 }
 
 const (
