@@ -82,6 +82,39 @@ func rotateAll(w *world) {
 	w.publishRoot()
 }
 
+// TestAFloorOfManySignersOutlivesThatOfFewer: what two keys signed stays a
+// floor for each of them, when one has signed alone since and is taken away.
+func TestAFloorOfManySignersOutlivesThatOfFewer(t *testing.T) {
+	for _, role := range []string{"targets", releases} {
+		t.Run(role, func(t *testing.T) {
+			w, _ := lyingWorld(t)
+			one, two := newSigner(t), newSigner(t)
+			p := w.parties[role]
+			p.keys, p.hands, p.threshold = []*signer{one, two}, []*signer{two}, 1
+			w.publishRoot()
+			w.publish()
+			s := w.source()
+			snap := w.verified(s, nil)
+			old := w.keep()
+			for _, hands := range [][]*signer{{one, two}, {one}} {
+				p.hands = hands
+				w.publish()
+				snap = w.verified(s, snap)
+			}
+			p.keys, p.hands = []*signer{two}, nil // by a verified root, or by targets
+			w.publishRoot()
+			w.publish()
+			if role != "targets" {
+				w.publishRoles("targets")
+			}
+			w.use(role, old[role])
+			w.publishSnapshot()
+			_, err := w.fetch(s, snap)
+			wantClass(t, err, trustcache.ErrMalicious)
+		})
+	}
+}
+
 func TestARotationByOneRoleDoesNotLetAnotherGoBack(t *testing.T) {
 	w, old := lyingWorld(t)
 	s := w.source()

@@ -131,8 +131,8 @@ func (f *floors) accept(role string, keys *roleKeys, v verified) error {
 			return fmt.Errorf("version %d has other content than when it was accepted before", v.version)
 		case v.version == old.Version:
 			raised.Signers = union(raised.Signers, old.Signers)
-		case !includes(old.Signers, raised.Signers):
-			kept = append(kept, old) // it may hold when the new signers are gone
+		case !includes(raised.Signers, old.Signers):
+			kept = append(kept, old) // it may hold when some of the new signers are gone
 		}
 	}
 	kept = append([]Floor{raised}, kept...)
