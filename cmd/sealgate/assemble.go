@@ -150,7 +150,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (
 		URL:             reg.Notary.URL,
 		Transport:       l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
 		Store:           l.memory,
-		RootKeys:        rootKeys(ct.TrustPinning),
+		Pins:            pins(ct.TrustPinning),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
 	})
@@ -177,14 +177,14 @@ func mode(m config.Mode) proxy.Mode {
 	return proxy.Enforced
 }
 
-// rootKeys finds the pins of a GUN: the exact name, then the longest wildcard.
-func rootKeys(pins config.TrustPinning) func(gun string) []string {
-	return func(gun string) []string {
-		pattern, ok := config.BestMatch(pins.RootKeys, gun)
+// pins finds the pins of a GUN: the exact name, then the longest wildcard.
+func pins(p config.TrustPinning) func(gun string) notary.Pins {
+	return func(gun string) notary.Pins {
+		pattern, ok := config.BestMatch(p.RootKeys, gun)
 		if !ok {
-			return nil
+			return notary.Pins{}
 		}
-		return pins.RootKeys[pattern]
+		return notary.Pins{Kind: notary.RootKeys, IDs: p.RootKeys[pattern]}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // of delegations. It is not modified.
 type memo struct {
 	root, anchor *rootHead // the same one until the root is rotated
+	vouched      vouched   // for the anchor
 	rootPolled   time.Time // when a next root was last asked for
 	snapshot     snapshotHead
 	roles        []*targetsRole        // as visited
@@ -30,6 +31,7 @@ func (m *memo) expires(ts *timestampFile) (time.Time, string) {
 	}
 	sooner(m.snapshot.expires, "snapshot")
 	sooner(m.root.expires, "root")
+	sooner(m.vouched.until, "root")
 	for _, r := range m.roles {
 		if decides(r.name) {
 			sooner(r.expires, r.name)
