@@ -54,11 +54,15 @@ func newLasting(log zerolog.Logger) (lasting, error) {
 // over what before, nil at the start, knows and may still be believed. Close
 // them when done.
 func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
+	pins, err := newPins(cfg.ContentTrust.TrustPinning)
+	if err != nil {
+		return nil, err
+	}
 	p := &parts{cfg: cfg}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
 		l.metrics.AddRegistries(reg.Name)
-		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust)
+		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins)
 		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
@@ -110,7 +114,7 @@ func (p *parts) close() {
 	}
 }
 
-func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (proxy.Registry, registryParts, error) {
+func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
 	asking, err := transport(upstream.Options{MaxConns: maxAsking}, reg.UpstreamCAFile, "", "")
 	if err != nil {
@@ -150,7 +154,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (
 		URL:             reg.Notary.URL,
 		Transport:       l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
 		Store:           l.memory,
-		Pins:            pins(ct.TrustPinning),
+		Pins:            pins,
 		TrustOnFirstUse: ct.TrustOnFirstUse,
 		Limits:          notary.Limits(ct.Limits),
 	})
@@ -175,17 +179,6 @@ func mode(m config.Mode) proxy.Mode {
 		return proxy.Disabled
 	}
 	return proxy.Enforced
-}
-
-// pins finds the pins of a GUN: the exact name, then the longest wildcard.
-func pins(p config.TrustPinning) func(gun string) notary.Pins {
-	return func(gun string) notary.Pins {
-		pattern, ok := config.BestMatch(p.RootKeys, gun)
-		if !ok {
-			return notary.Pins{}
-		}
-		return notary.Pins{Kind: notary.RootKeys, IDs: p.RootKeys[pattern]}
-	}
 }
 
 func expose(e string) proxy.Expose {
