@@ -337,13 +337,14 @@ func kebab(name string) string {
 }
 
 func TestWarnings(t *testing.T) {
+	const noSocket = "admin.control: no control socket, since neither it nor state-dir is set"
 	for _, test := range []struct {
 		name, data string
 		want       []string // how each begins
 	}{
 		{
 			"nothing pinned, memory by default", minimal,
-			[]string{"storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: none of its tags is visible`},
+			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: none of its tags is visible`},
 		},
 		{
 			"filesystem, pinned",
@@ -352,38 +353,42 @@ func TestWarnings(t *testing.T) {
 			[]string{"storage.filesystem: trust state is kept in memory"},
 		},
 		{
+			"a control socket, named", minimal + "admin: {control: /run/c.sock}\n",
+			[]string{"storage: ", "registries[0].name: no pin"},
+		},
+		{
 			"first use",
 			strings.Replace(minimal, "mode: enforced", "mode: enforced, trust-on-first-use: true", 1),
-			[]string{"storage: ", "content-trust.trust-on-first-use: "},
+			[]string{noSocket, "storage: ", "content-trust.trust-on-first-use: "},
 		},
 		{
 			"disabled, plain http, no dot",
 			strings.NewReplacer("enforced", "disabled", "https:", "http:", "registry.example.com:5000", "registry").Replace(minimal),
-			[]string{"storage: ", "registries[0].name: \"registry\" has neither", "registries[0].upstream: http://origin.example.com/docker is not encrypted",
+			[]string{noSocket, "storage: ", "registries[0].name: \"registry\" has neither", "registries[0].upstream: http://origin.example.com/docker is not encrypted",
 				"registries[0].notary.url: http://notary.example.com is not encrypted", "content-trust.mode: disabled"},
 		},
 		{
 			"plain http to this machine, disabled",
 			strings.NewReplacer("enforced", "disabled", "https://Origin.example.com", "http://127.0.0.1:5000", "https://notary.example.com/", "'http://[::1]:4443'").Replace(minimal),
-			[]string{"storage: ", "content-trust.mode: disabled"},
+			[]string{noSocket, "storage: ", "content-trust.mode: disabled"},
 		},
 		{
 			"permissive",
 			strings.Replace(minimal, "enforced", "permissive", 1),
-			[]string{"storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
+			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
 				"content-trust.mode: permissive enforces nothing: every tag is served"},
 		},
 		{
 			"metrics on all interfaces", minimal + "admin: {listen: ':8444'}\n",
-			[]string{`admin.listen: ":8444" is not a loopback address: metrics and status`, "storage: ", "registries[0].name: no pin"},
+			[]string{`admin.listen: ":8444" is not a loopback address: metrics and status`, noSocket, "storage: ", "registries[0].name: no pin"},
 		},
 		{
 			"metrics on one that others reach", minimal + "admin: {listen: '10.0.0.1:0'}\n",
-			[]string{`admin.listen: "10.0.0.1:0" is not`, "storage: ", "registries[0].name: no pin"},
+			[]string{`admin.listen: "10.0.0.1:0" is not`, noSocket, "storage: ", "registries[0].name: no pin"},
 		},
 		{
 			"metrics on loopback only", minimal + "admin: {listen: '[::1]:8444'}\n",
-			[]string{"storage: ", "registries[0].name: no pin"},
+			[]string{noSocket, "storage: ", "registries[0].name: no pin"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -21,6 +21,9 @@ func (c *Config) Warnings() []string {
 	if path := c.defaultControl(); c.Admin.Control == "" && len(path) > maxSocketPath {
 		warn("admin.control", "no control socket: %q is longer than %d bytes; set admin.control", path, maxSocketPath)
 	}
+	if c.Admin.Control == "" && c.StateDir == "" {
+		warn("admin.control", "no control socket, since neither it nor state-dir is set: SIGHUP reloads, but nothing can be forgotten and the log level stays")
+	}
 	if c.Storage.Driver == Filesystem {
 		warn("storage.filesystem", "trust state is kept in memory in this version, and forgotten when the process ends")
 	} else {

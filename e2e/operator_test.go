@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -122,8 +123,10 @@ func TestTheAdminListenerShowsWhatHappens(t *testing.T) {
 			t.Errorf("%s is %q, want %s", series, got, want)
 		}
 	}
-	if got := w.metric(t, fmt.Sprintf(`sealgate_trust_expiry_timestamp_seconds{gun=%q,role="timestamp"}`, w.gun("team/app"))); got == "" {
-		t.Errorf("the expiry of the repository is not shown:\n%s", w.mustWatch(t, "/metrics").body)
+	for _, role := range []string{"timestamp", "targets"} {
+		if got := w.metric(t, fmt.Sprintf(`sealgate_trust_expiry_timestamp_seconds{gun=%q,role=%q}`, w.gun("team/app"), role)); got == "" {
+			t.Errorf("the expiry of the repository's %s is not shown:\n%s", role, w.mustWatch(t, "/metrics").body)
+		}
 	}
 	for _, path := range []string{"/metrics", "/healthz", "/readyz", "/debug/pprof/"} {
 		if a := w.get(t, path); a.status != 404 {
@@ -151,9 +154,8 @@ func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
 	if a := w.mustControl(t, "PUT", "/log-level", "debug"); a.status != 200 {
 		t.Errorf("got %v", a)
 	}
-	time.Sleep(4 * time.Second) // the refresh interval of the settings
-	wantServed(t, w.manifest(t, "team/app", "signed"), image)
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, 10*time.Second, func() error { // when the refresh is due
+		wantServed(t, w.manifest(t, "team/app", "signed"), image)
 		if strings.Contains(w.output(), `"trust data is fresh"`) {
 			return nil
 		}
@@ -171,28 +173,114 @@ func TestTheControlSocketIsTheOperatorsAlone(t *testing.T) {
 	}
 }
 
-// TestForgetAfterAKeyReset: a publisher who lost all keys begins anew; that is
-// an alarm until an operator says that it is right.
-func TestForgetAfterAKeyReset(t *testing.T) {
+// TestABentManifestIsCountedAsAnAlarm: under the words that the manual's alert
+// has, from 0 on.
+func TestABentManifestIsCountedAsAnAlarm(t *testing.T) {
 	w, image := oneSignedTag(t, registryOptions{})
-	w.mustOpen(t, func(s *settings) { s.rootKeys, s.firstUse = nil, true })
-	wantServed(t, w.manifest(t, "team/app", "signed"), image)
-	if out, code := sealgate("forget", "--config", w.config, w.gun("team/app")); code != 0 || !strings.Contains(out, w.gun("team/app")) {
+	other := w.mustSay(t, "team/app", "other", "other words")
+	data := func(p pushed) string {
+		sum := strings.TrimPrefix(p.digest, "sha256:")
+		return filepath.Join(w.dir, "registry/docker/registry/v2/blobs/sha256", sum[:2], sum, "data")
+	}
+	bent := must(os.ReadFile(data(other)))(t)
+	if err := os.WriteFile(data(image), bent, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustOpen(t, func(s *settings) { withAdmin(t, s) })
+	alarms := fmt.Sprintf(`sealgate_decisions_total{decision="error",reason="upstream-mismatch",registry=%q}`, w.settings.name)
+	if got := w.metric(t, alarms); got != "0" {
+		t.Errorf("before: %q", got)
+	}
+	wantRefused(t, w.manifest(t, "team/app", "signed"), 502, "UNKNOWN", "do not match the signed digest "+image.digest)
+	if got := w.metric(t, alarms); got != "1" || !strings.Contains(w.output(), `"alarm":true`) {
+		t.Errorf("after: %q\n%s", got, w.tail())
+	}
+}
+
+// TestForgetAfterAKeyReset: a publisher who lost all keys begins anew; that is
+// an alarm until an operator says that it is right, with the new pin and then
+// with forget.
+func TestForgetAfterAKeyReset(t *testing.T) {
+	w, before := oneSignedTag(t, registryOptions{})
+	w.mustOpen(t, nil)
+	wantServed(t, w.manifest(t, "team/app", "signed"), before)
+
+	gun, after := w.gun("team/app"), w.mustSay(t, "team/app", "after", "words after the reset")
+	if _, err := w.cli("delete", "--remote", gun); err != nil {
+		t.Fatal(err)
+	}
+	anew := &publisher{dir: filepath.Join(w.dir, "keys-anew"), server: w.notary.url, ca: w.ca.file}
+	if err := errors.Join(anew.begin(gun), anew.sign(gun, "signed", after)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() error {
+		a := w.manifest(t, "team/app", "signed")
+		wantServed(t, a, before) // what was verified stands meanwhile
+		if !strings.Contains(a.header.Get("Warning"), "potential malicious behavior") || !strings.Contains(w.output(), `"alarm":true`) {
+			return fmt.Errorf("other keys are no alarm: %v", a)
+		}
+		return nil
+	})
+
+	key := must(anew.rootKey())(t)
+	if err := w.write(w.text(t, func(s *settings) { s.rootKeys = map[string]string{s.name + "/*": key} })); err != nil {
+		t.Fatal(err)
+	}
+	w.hangup(t, "configuration reloaded")
+	wantRefused(t, w.manifest(t, "team/app", "signed"), 503, "UNAVAILABLE", `"sealgate forget"`)
+	if out, code := sealgate("forget", "--config", w.config, gun); code != 0 || strings.TrimSpace(out) != gun+": forgotten" {
 		t.Fatalf("exit code %d: %s", code, out)
 	}
-	refreshes := strings.Count(w.notary.output(), "root.json")
+	wantServed(t, w.manifest(t, "team/app", "signed"), after)
+}
+
+func TestForgetSaysWhatBecameOfIt(t *testing.T) {
+	w, image := oneSignedTag(t, registryOptions{})
+	w.mustOpen(t, nil)
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)
-	eventually(t, 5*time.Second, func() error {
-		if strings.Count(w.notary.output(), "root.json") > refreshes {
-			return nil
+	for _, c := range []struct {
+		gun  string
+		code int
+		says string
+	}{
+		{"elsewhere.example.com/team/app", 2, "names no repository of a registry"},
+		{w.tag("team/app", "signed"), 2, "a GUN has no tag and no digest: " + w.gun("team/app")},
+		{w.gun("team/none"), 1, "nothing was remembered"},
+		{w.gun("team/app"), 0, "forgotten"},
+		{w.gun("team/app"), 1, "nothing was remembered"},
+	} {
+		if out, code := sealgate("forget", "--config", w.config, c.gun); code != c.code || !strings.Contains(out, c.says) {
+			t.Errorf("forget %s: exit code %d: %s", c.gun, code, out)
 		}
-		return fmt.Errorf("the root was not asked for again, so nothing was forgotten")
-	})
-	if out, code := sealgate("forget", "--config", w.config, "elsewhere.example.com/team/app"); code != 2 || !strings.Contains(out, "registry") {
-		t.Errorf("exit code %d: %s", code, out)
 	}
+	wantServed(t, w.manifest(t, "team/app", "signed"), image) // seen anew
 	w.stop(20 * time.Second)
 	if out, code := sealgate("forget", "--config", w.config, w.gun("team/app")); code != 1 || !strings.Contains(out, "control.sock") {
 		t.Errorf("with no server running: exit code %d: %s", code, out)
+	}
+}
+
+// TestAStopThatCutsRequestsOffSaysSo: with exit code 1, so that whoever restarts
+// it knows that drain-timeout is too short.
+func TestAStopThatCutsRequestsOffSaysSo(t *testing.T) {
+	w, _ := oneSignedTag(t, registryOptions{})
+	big := w.mustBlob(t, "team/app", 48<<20) // more than sockets hold
+	w.mustOpen(t, nil)
+	if err := w.write(strings.Replace(w.text(t, func(*settings) {}), "drain-timeout: 20s", "drain-timeout: 1s", 1)); err != nil {
+		t.Fatal(err)
+	}
+	w.hangup(t, "configuration reloaded")
+	rest, err := w.slowDownload(big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := w.stop(20 * time.Second); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(w.output(), "requests were still under way after drain-timeout (1s) and were cut off") || strings.Contains(w.output(), `"stopped"`) {
+		t.Error(w.tail())
+	}
+	if err := rest(); err == nil {
+		t.Error("the download was whole, so nothing was cut off")
 	}
 }

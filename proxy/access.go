@@ -26,15 +26,15 @@ type record struct {
 	// was a route.
 	host, path string
 
-	decision     string // allow, deny, pass, refuse or error
-	reason       string
-	target       trustcache.Target
-	served       string // the digest of target, once its manifest is there
-	stale        error
-	signedLength int64
-	cause        error
-	panicked     bool
-	cut          bool // a panic ended the answer in the middle
+	decision string // allow, deny, pass, refuse or error
+	reason   string
+	target   trustcache.Target
+	served   string // the digest of target, once its manifest is there
+	stale    error
+	length   int64 // of what was served
+	cause    error
+	panicked bool
+	cut      bool // a panic ended the answer in the middle
 
 	// In mode permissive: what enforcing would have made of the request, and
 	// what the registry has for the tag.
@@ -70,7 +70,7 @@ func (rec *record) outcome(out *countingWriter, now time.Time) Outcome {
 		Registry: rec.registry, Route: rec.route.Kind, Decision: rec.decision, Reason: rec.reason,
 		Status: out.status, Bytes: sent, Duration: now.Sub(rec.start),
 		WouldDeny: rec.would == wouldDeny, WouldChange: rec.would == wouldChange,
-		LengthDiffers: rec.signedLength != 0, Panicked: rec.panicked,
+		LengthDiffers: rec.lengthDiffers(), Panicked: rec.panicked,
 	}
 }
 
@@ -82,6 +82,9 @@ func newRecord(r *http.Request, now time.Time) *record {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	return &record{start: now, id: [1]string{newID()}, method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
 }
+
+// lengthDiffers says whether the signed length is not that of the signed bytes.
+func (rec *record) lengthDiffers() bool { return rec.served != "" && rec.length != rec.target.Length }
 
 // newID names a request: 96 bits that nobody else has, and no secret.
 func newID() string {
@@ -184,8 +187,8 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 		}
 		e.Str("signed_digest", signed).Strs("signers", rec.target.Signers)
 	}
-	if rec.signedLength != 0 {
-		e.Int64("signed_length_differs", rec.signedLength)
+	if rec.lengthDiffers() {
+		e.Int64("signed_length_differs", rec.target.Length)
 	}
 	if rec.stale != nil {
 		e.AnErr("stale", rec.stale)

@@ -95,6 +95,15 @@ func (a *authorisations) valid(k [sha256.Size]byte, now time.Time) bool {
 	return ok
 }
 
+// authorization is what the registry is asked with for this client: without
+// passthrough all clients are the same one.
+func (g *gate) authorization(r *http.Request) string {
+	if !g.Passthrough {
+		return ""
+	}
+	return r.Header.Get("Authorization")
+}
+
 // lets says whether a status of a by-digest read means that the reader may
 // read the repository.
 func lets(status int) bool { return status == http.StatusOK || status == http.StatusTemporaryRedirect }

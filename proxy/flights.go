@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -15,7 +16,7 @@ func join[T any](ctx context.Context, flights *singleflight.Group, key string, t
 	shared := flights.DoChan(key, func() (result any, err error) {
 		defer func() {
 			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
-				err = errInternal.because(fmt.Errorf("panic: %v", p))
+				err = errInternal.because(&panicError{p, debug.Stack()})
 			}
 		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
@@ -33,6 +34,14 @@ func join[T any](ctx context.Context, flights *singleflight.Group, key string, t
 		return none, ctx.Err()
 	}
 }
+
+// panicError is a panic that was caught where no request's goroutine was.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
 // flight names what is done for one client by a hash, so that no credential is
 // kept.

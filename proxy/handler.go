@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -113,6 +114,7 @@ type gate struct {
 type shared struct {
 	auth            *authorisations
 	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
+	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
 	fetches, probes singleflight.Group
 	manifestTimeout time.Duration
@@ -154,6 +156,7 @@ func newShared(opts Options) *shared {
 	return &shared{
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
 		closedNotaries:  &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: notaries},
+		slowTrust:       &authorisations{ttl: watchPause, now: opts.Now, remembered: newRemembered()},
 		manifests:       manifests,
 		manifestTimeout: opts.ManifestTimeout,
 	}
@@ -191,6 +194,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if err := h.serve(out, r, rec); err != nil {
 		e := asError(err)
+		if caught := (*panicError)(nil); errors.As(e.Cause, &caught) {
+			h.panicked(rec, caught.value, caught.stack)
+		}
 		rec.failed(e)
 		e.write(out)
 	}
@@ -201,12 +207,17 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 		rec.reason = "aborted"
 		return
 	}
-	h.opts.Log.Error().Str("request_id", rec.id[0]).Interface("panic", p).Bytes("stack", debug.Stack()).Msg("panic while serving")
-	rec.panicked, rec.cut = true, out.status != 0
+	h.panicked(rec, p, debug.Stack())
+	rec.cut = out.status != 0
 	rec.failed(errInternal)
 	if !rec.cut {
 		errInternal.write(out)
 	}
+}
+
+func (h *Handler) panicked(rec *record, value any, stack []byte) {
+	rec.panicked = true
+	h.opts.Log.Error().Str("request_id", rec.id[0]).Interface("panic", value).Bytes("stack", stack).Msg("panic while serving")
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) error {

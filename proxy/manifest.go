@@ -30,7 +30,7 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec
 	}
 	d := Decide(repo.gun, route.Reference, view, trustErr)
 	rec.decided(d, view)
-	authorization := r.Header.Get("Authorization")
+	authorization := g.authorization(r)
 	if d.Denial != nil {
 		if err := g.admitToDenial(r.Context(), repo, authorization, view); err != nil {
 			return err
@@ -43,9 +43,7 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, route Route, rec
 		return err
 	}
 	rec.served = m.Digest
-	if int64(len(m.Body)) != d.Target.Length {
-		rec.signedLength = d.Target.Length
-	}
+	rec.length = int64(len(m.Body))
 	warnStale(w.Header(), view)
 	writeManifest(w, r, m)
 	return nil
@@ -99,7 +97,7 @@ func matchesETag(values []string, digest string) bool {
 // read the repository: from memory when the client is admitted, else fetched
 // with the client's own credentials, which admits it.
 func (g *gate) signedManifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	if m := g.manifests.Get(r.gun, digest); m != nil {
+	if m := g.manifests.Get(g.origin, r.gun, digest); m != nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
 			err = errNotInRegistry(digest)
@@ -108,6 +106,11 @@ func (g *gate) signedManifest(ctx context.Context, r repo, authorization string,
 			return nil, err
 		}
 		return m, nil
+	}
+	if g.Passthrough && g.auth.ttl <= 0 { // each request its own question
+		ctx, cancel := context.WithTimeout(ctx, g.manifestTimeout)
+		defer cancel()
+		return g.fetchManifest(ctx, r, authorization, digest)
 	}
 	// Callers with the same credentials share one fetch.
 	return join(ctx, &g.fetches, g.flight(r, digest.String(), authorization), g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
@@ -126,7 +129,7 @@ func errNotServed(digest trustcache.Digest) *Error {
 // fetchManifest reads a manifest by digest and lets nothing through that is
 // not exactly what was signed, in one reading.
 func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	if m := g.manifests.Get(r.gun, digest); m != nil && (!g.Passthrough || g.auth.known(g.origin, r.gun, authorization)) {
+	if m := g.manifests.Peek(g.origin, r.gun, digest); m != nil && (!g.Passthrough || g.auth.known(g.origin, r.gun, authorization)) {
 		return m, nil // another flight has just landed
 	}
 	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
@@ -171,7 +174,9 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		}
 		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
 	}
-	g.manifests.Put(r.gun, m)
-	g.auth.remember(g.origin, r.gun, authorization)
+	g.manifests.Put(g.origin, r.gun, m)
+	if g.Passthrough {
+		g.auth.remember(g.origin, r.gun, authorization)
+	}
 	return m, nil
 }

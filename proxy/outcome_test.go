@@ -84,8 +84,7 @@ func TestAHandlerTakesOverFromTheOneBefore(t *testing.T) {
 		{"a ttl that is over", func(*proxy.Registry) {}, 0, []string{"HEAD /v2/acme/app/manifests/" + p.a.digest}},
 		{"another address of the registry", func(r *proxy.Registry) {
 			r.URL = mustURL(t, strings.Replace(r.URL.String(), "127.0.0.1", "localhost", 1))
-		}, time.Minute,
-			[]string{"HEAD /v2/acme/app/manifests/" + p.a.digest}},
+		}, time.Minute, []string{"GET /v2/acme/app/manifests/" + p.a.digest}}, // which may not have it
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := after(tt.change, tt.ttl)
@@ -100,7 +99,7 @@ func TestAHandlerTakesOverFromTheOneBefore(t *testing.T) {
 			}
 		})
 	}
-	if got := before.ManifestStats(); got.Entries != 1 || got.Hits < 3 || got.Bytes < p.a.size {
+	if got := before.ManifestStats(); got.Entries != 2 || got.Hits < 3 || got.Bytes < p.a.size {
 		t.Errorf("the manifests in memory: %+v", got)
 	}
 }

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
 )
 
-// watchPatience is how long a read waits for trust data that decides nothing.
-const watchPatience = 2 * time.Second
+const (
+	// watchPatience is how long a read waits for trust data that decides nothing.
+	watchPatience = 2 * time.Second
+	// watchPause is how long the reads after it do not wait at all.
+	watchPause = 10 * time.Second
+)
 
 // What enforcing would have made of a read, in the log.
 const (
@@ -33,11 +38,24 @@ func (g *gate) watchTag(w http.ResponseWriter, r *http.Request, route Route, rec
 		if err := g.judge(r, route, resp); err != nil {
 			return err
 		}
-		rec.upstreamDigest = resp.Header.Get("Docker-Content-Digest")
+		rec.upstreamDigest = answeredDigest(r, resp)
 		rec.would = would(d, resp.StatusCode, rec.upstreamDigest)
 		warnWould(w.Header(), resp.StatusCode, rec, signed)
 		return nil
 	})
+}
+
+// answeredDigest is the digest of what the registry has for a tag, "" where it
+// does not say: what did not change since is what the client has.
+func answeredDigest(r *http.Request, resp *http.Response) string {
+	digest := resp.Header.Get("Docker-Content-Digest")
+	if had := r.Header["If-None-Match"]; digest == "" && resp.StatusCode == http.StatusNotModified && len(had) == 1 {
+		digest = strings.Trim(strings.TrimPrefix(had[0], "W/"), `"`)
+	}
+	if !validDigest(digest) {
+		return ""
+	}
+	return digest
 }
 
 // watchTags passes a tag list on to the registry and says that it is no list of
@@ -55,13 +73,20 @@ func (g *gate) watchTags(w http.ResponseWriter, r *http.Request, route Route) er
 // client's, which is gone.
 func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decision, error) {
 	repo := g.repo(route.Repository)
-	patient, cancel := context.WithTimeout(ctx, watchPatience)
+	patience := watchPatience
+	if g.slowTrust.known(g.origin, repo.gun, "") {
+		patience = 0
+	}
+	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	view, trustErr := g.Trust.Tag(patient, repo.gun, route.Reference)
 	switch {
 	case ctx.Err() != nil:
 		return Decision{}, ctx.Err()
 	case errors.Is(trustErr, context.DeadlineExceeded):
+		if patience > 0 {
+			g.slowTrust.remember(g.origin, repo.gun, "")
+		}
 		trustErr = fmt.Errorf("%w: %s: no answer within %s", trustcache.ErrUnreachable, repo.gun, watchPatience)
 	}
 	d := Decide(repo.gun, route.Reference, view, trustErr)
@@ -70,16 +95,16 @@ func (g *gate) wouldDecide(ctx context.Context, route Route, rec *record) (Decis
 }
 
 // would says what enforcing would have made of the registry's answer to a read
-// of a tag; "" where it would have been no other.
+// of a tag; "" where it would have been no other, or where that is not known.
 func would(d Decision, status int, digest string) string {
 	readable := lets(status) || status == http.StatusNotModified
 	switch {
 	case readable && d.Denial != nil:
 		return wouldDeny
-	case readable && digest != "" && digest != d.Target.Digest.String():
-		return wouldChange
-	case readable:
+	case readable && digest == d.Target.Digest.String():
 		return wouldAllow
+	case readable && digest != "":
+		return wouldChange
 	case status == http.StatusNotFound && d.Denial == nil:
 		return wouldChange // what is signed was there by digest, perhaps
 	}

@@ -81,6 +81,36 @@ func TestModePermissiveServesTheRegistrysTagsAndSaysWhatWouldBecomeOfThem(t *tes
 	}
 }
 
+// TestModePermissiveAndWhatDidNotChange: a registry that answers 304 without a
+// digest has what the client has, if the client says what that is.
+func TestModePermissiveAndWhatDidNotChange(t *testing.T) {
+	p := newPermissive(t)
+	p.upstream.lie(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) })
+	for _, tt := range []struct {
+		had  []string // values of If-None-Match
+		want any
+	}{
+		{[]string{p.a.digest}, "allow"},
+		{[]string{`W/"` + p.a.digest + `"`}, "allow"},
+		{[]string{p.b.digest}, "change"},
+		{[]string{p.a.digest + ", " + p.b.digest}, nil},
+		{[]string{p.a.digest, p.b.digest}, nil},
+		{[]string{"*"}, nil},
+		{nil, nil},
+	} {
+		g := p.gate(t, time.Minute)
+		header := []string{"Authorization", alice}
+		for _, had := range tt.had {
+			header = append(header, "If-None-Match", had)
+		}
+		a := g.get("/v2/acme/app/manifests/1.0", header...)
+		g.stop()
+		if line := lines(t, g)[0]; a.status != 304 || line["would"] != tt.want {
+			t.Errorf("%q: %d, logged as %v", tt.had, a.status, line)
+		}
+	}
+}
+
 func TestModePermissiveListsWhatTheRegistryLists(t *testing.T) {
 	p := newPermissive(t)
 	g := p.gate(t, time.Minute)
@@ -119,10 +149,13 @@ func TestModePermissiveWaitsTwoSecondsForTrust(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.RequestURI, r.Host = "/v2/acme/app/manifests/1.0", registryName
-		begin := time.Now()
-		h.ServeHTTP(&discard{header: http.Header{}}, r)
-		if took := time.Since(begin); took != 2*time.Second || got.Reason != "unreachable" || !got.WouldDeny || got.Status != 200 {
-			t.Errorf("after %s: %+v", took, got)
+		for _, wait := range []time.Duration{2 * time.Second, 0, 2 * time.Second, 0} {
+			begin := time.Now()
+			h.ServeHTTP(&discard{header: http.Header{}}, r)
+			if took := time.Since(begin); took != wait || got.Reason != "unreachable" || !got.WouldDeny || got.Status != 200 {
+				t.Errorf("after %s: %+v", took, got)
+			}
+			time.Sleep(6 * time.Second)
 		}
 	})
 }

@@ -18,7 +18,7 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, route Route, re
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
-	found, err := g.admitToList(r.Context(), repo, r.Header.Get("Authorization"), view)
+	found, err := g.admitToList(r.Context(), repo, g.authorization(r), view)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (g *gate) admitToTrust(r *http.Request, repo repo) error {
 	if err != nil || closed {
 		return err
 	}
-	authorization := r.Header.Get("Authorization")
+	authorization := g.authorization(r)
 	view, trustErr := g.Trust.Repository(r.Context(), repo.gun)
 	if trustErr != nil {
 		if err := g.admitToDenial(r.Context(), repo, authorization, view); err != nil {

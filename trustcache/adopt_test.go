@@ -261,3 +261,78 @@ func TestForgetDuringARefresh(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatTheCacheBeforeLearnsLater reaches the one after, and the one after
+// that: what was shown to somebody is not taken back.
+func TestWhatTheCacheBeforeLearnsLater(t *testing.T) {
+	s := newSource("old")
+	reloaded(t, s, trustcache.Options{Refresh: time.Hour}, all, func(t *testing.T, old *trustcache.Cache) {
+		ask(t, old, gun)
+		time.Sleep(30 * time.Second)
+		s.tell(func(s *source) { s.slow, s.tags = 5*time.Second, []string{"latest"} })
+		go old.Tag(t.Context(), gun, "latest") // not there yet: it asks once more
+		synctest.Wait()
+		s.tell(func(s *source) { s.slow = 0 })
+	}, func(t *testing.T, old, c *trustcache.Cache) {
+		after := trustcache.New(trustcache.Options{Source: s, MaxStale: 24 * time.Hour, Refresh: time.Hour})
+		defer after.Close()
+		after.Adopt(c, all)
+		strict := trustcache.New(trustcache.Options{Source: s, MaxStale: 24 * time.Hour, Refresh: time.Hour})
+		defer strict.Close()
+		strict.Adopt(after, func(snap *trustcache.Snapshot) bool { _, ok := snap.Lookup("old"); return ok })
+		time.Sleep(6 * time.Second)
+		was := fresh(t, old)
+		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
+		for name, cache := range map[string]*trustcache.Cache{"the next": c, "the one after": after} {
+			view, err := cache.Tag(t.Context(), gun, "latest")
+			must(t, err)
+			if view.Snapshot != was.Snapshot || !view.Contact.Equal(was.Contact) {
+				t.Errorf("%s cache went back to %v", name, view)
+			}
+		}
+		if view, err := strict.Repository(t.Context(), gun); err != nil || view.Snapshot == was.Snapshot {
+			t.Errorf("one whose pins do not vouch for it has it: %v, %v", view, err)
+		}
+	})
+}
+
+// TestAFailureDoesNotTakeBackWhatTheCacheBeforeLearnt while it asked.
+func TestAFailureDoesNotTakeBackWhatTheCacheBeforeLearnt(t *testing.T) {
+	s := newSource("old")
+	reloaded(t, s, trustcache.Options{}, all, func(t *testing.T, old *trustcache.Cache) {
+		ask(t, old, gun)
+		time.Sleep(30 * time.Second)
+	}, func(t *testing.T, old, c *trustcache.Cache) {
+		s.tell(func(s *source) { s.slow, s.tags = time.Second, []string{"latest"} })
+		go old.Tag(t.Context(), gun, "latest")
+		synctest.Wait()
+		s.tell(func(s *source) { s.slow, s.err = 3*time.Second, nil })
+		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
+		_, err := c.Tag(t.Context(), gun, "latest") // waits for the failure, no longer than two seconds
+		must(t, err)
+		time.Sleep(5 * time.Second)
+		view, err := c.Tag(t.Context(), gun, "latest")
+		must(t, err)
+		if _, ok := view.Lookup("latest"); !ok {
+			t.Error("the older snapshot is back")
+		}
+	})
+}
+
+// TestWhatWasForgottenIsNotInherited, though it was under way in the cache before.
+func TestWhatWasForgottenIsNotInherited(t *testing.T) {
+	s := newSource("old")
+	reloaded(t, s, trustcache.Options{}, all, func(t *testing.T, old *trustcache.Cache) {
+		ask(t, old, gun)
+		time.Sleep(30 * time.Second)
+		s.tell(func(s *source) { s.slow = time.Second })
+		go old.Tag(t.Context(), gun, "latest")
+		synctest.Wait()
+	}, func(t *testing.T, _, c *trustcache.Cache) {
+		c.Forget(gun)
+		time.Sleep(2 * time.Second)
+		if known := c.Stats().Known; known != 0 {
+			t.Errorf("%d repositories are known", known)
+		}
+	})
+}

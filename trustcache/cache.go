@@ -116,6 +116,7 @@ type Cache struct {
 	firstLooks *semaphore.Weighted // those of them that are under way
 
 	counts *counts
+	heir   func(*Snapshot, time.Time) // of what lands from now on; see Adopt
 }
 
 // counts go on over a reload: the caches before and after share them.
@@ -212,19 +213,21 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 			return View{Snapshot: st.snap, Contact: st.contact, tag: tag, found: found}, nil
 		}
 	}
-	c.counts.misses.Add(1)
 	if have && now.Before(st.retry) {
 		c.mu.Unlock()
+		c.counts.hits.Add(1)
 		return c.answer(gun, st, now)
 	}
 	if !have {
 		if f, ok := c.unknown.Get(gun); ok && now.Before(f.until) {
 			c.mu.Unlock()
+			c.counts.hits.Add(1)
 			return View{}, f.err
 		}
 	}
 	f := c.startLocked(gun, st)
 	c.mu.Unlock()
+	c.counts.misses.Add(1)
 	if f == nil {
 		return c.answer(gun, st, now)
 	}
@@ -333,6 +336,10 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	snap, err := c.inTurn(ctx, f, gun, prev)
 	now := c.opts.Now()
 
+	c.mu.Lock()
+	if newer, ok := c.known.Peek(gun); ok && old != nil {
+		old = newer // from the cache before, while this one asked
+	}
 	switch {
 	case err == nil:
 		f.st = c.good(snap, start)
@@ -341,7 +348,6 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	default:
 		f.err = err
 	}
-	c.mu.Lock()
 	if c.flights[gun] == f { // else the repository was forgotten meanwhile
 		delete(c.flights, gun)
 		c.landLocked(gun, f, now)
@@ -349,17 +355,26 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	if f.first {
 		c.waiting--
 	}
+	heir := c.heir
 	c.mu.Unlock()
-	close(f.done)
-
-	if c.opts.OnRefresh != nil {
-		var stack []byte
-		if caught := (*PanicError)(nil); errors.As(err, &caught) {
-			stack = caught.Stack
-		}
-		standing := err != nil && f.st != nil && c.stands(f.st, now) == nil
-		c.opts.OnRefresh(Refresh{GUN: gun, Duration: now.Sub(start), Err: err, Panic: stack, Standing: standing, Recovered: err == nil && old != nil && old.err != nil})
+	if heir != nil && err == nil {
+		heir(snap, start)
 	}
+	close(f.done)
+	c.report(gun, f, old, err, now.Sub(start))
+}
+
+// report tells OnRefresh, unless the cache was closed before there was an answer.
+func (c *Cache) report(gun string, f *flight, old *state, err error, took time.Duration) {
+	if c.opts.OnRefresh == nil || err != nil && c.ctx.Err() != nil {
+		return
+	}
+	var stack []byte
+	if caught := (*PanicError)(nil); errors.As(err, &caught) {
+		stack = caught.Stack
+	}
+	standing := err != nil && f.st != nil && c.stands(f.st, c.opts.Now()) == nil
+	c.opts.OnRefresh(Refresh{GUN: gun, Duration: took, Err: err, Panic: stack, Standing: standing, Recovered: err == nil && old != nil && old.err != nil})
 }
 
 // good is the state after a good answer. The request's start counts as the

@@ -49,6 +49,9 @@ type Evidence struct {
 	Role    string
 	Version int
 	Expires time.Time
+	// Decides says that the snapshot stands no longer than this role; others
+	// only name signers.
+	Decides bool
 	KeyIDs  []string // canonical key IDs whose signatures were good
 	Note    string   // what is wrong with a role that only names signers
 }

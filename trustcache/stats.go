@@ -7,36 +7,31 @@ type Stats struct {
 	Known   int   // repositories with a snapshot
 	Bytes   int64 // estimated size of the snapshots
 	Unknown int   // repositories remembered without one
-	// Fresh, Stale and Ended add up to Known: usable without asking the source,
-	// standing while it gives no good answer or waiting to be asked for, and no
-	// longer usable.
+	// Fresh, Stale and Ended add up to Known. Fresh are usable without asking
+	// the source. Ended are no longer usable, and the source gave no good answer
+	// when it was last asked: whoever wants one of them is refused. Stale are all
+	// others: those that stand while the source gives no good answer, and those
+	// that nobody has asked for lately, however old they are.
 	Fresh, Stale, Ended int
 	// Hits are answers from memory, Misses those that needed the source. They go
 	// on where another cache adopts this one.
 	Hits, Misses uint64
 }
 
-// Add sums the stats of two caches.
-func (s Stats) Add(o Stats) Stats {
-	return Stats{
-		Known: s.Known + o.Known, Bytes: s.Bytes + o.Bytes, Unknown: s.Unknown + o.Unknown,
-		Fresh: s.Fresh + o.Fresh, Stale: s.Stale + o.Stale, Ended: s.Ended + o.Ended,
-		Hits: s.Hits + o.Hits, Misses: s.Misses + o.Misses,
-	}
-}
-
-// Stats returns the present state of the cache.
+// Stats returns the present state of the cache. It keeps those who ask the
+// cache waiting for no longer than a list of what is known takes to copy.
 func (c *Cache) Stats() Stats {
 	now := c.opts.Now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := Stats{Known: c.known.Len(), Bytes: c.bytes, Unknown: c.unknown.Len(), Hits: c.counts.hits.Load(), Misses: c.counts.misses.Load()}
-	for _, st := range c.known.Values() {
+	states := c.known.Values()
+	c.mu.Unlock()
+	for _, st := range states {
 		switch {
-		case c.stands(st, now) != nil:
-			s.Ended++
 		case st.fresh(now):
 			s.Fresh++
+		case st.err != nil && c.stands(st, now) != nil:
+			s.Ended++
 		default:
 			s.Stale++
 		}
@@ -46,21 +41,38 @@ func (c *Cache) Stats() Stats {
 
 // Use is a repository with a snapshot.
 type Use struct {
-	GUN         string
+	GUN string
+	// Expires is when the first role that decides expires, ExpiresRole which one.
 	Expires     time.Time
 	ExpiresRole string
-	Contact     time.Time // last good answer of the source
+	// LastingExpires and LastingRole are the same with the timestamp left
+	// out, which lasts days and which the server signs anew by itself: what
+	// people have to see to. Zero where the source gave no evidence of such a
+	// role.
+	LastingExpires time.Time
+	LastingRole    string
+	Contact        time.Time // last good answer of the source
 }
 
-// InUse returns at most n repositories, those used last first.
+// InUse returns at most n repositories, those used last first. It keeps those
+// who ask the cache waiting no longer than Stats does.
 func (c *Cache) InUse(n int) []Use {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	states := c.known.Values() // oldest first
+	c.mu.Unlock()
 	uses := make([]Use, 0, min(n, len(states)))
 	for i := len(states) - 1; i >= 0 && len(uses) < n; i-- {
-		st := states[i]
-		uses = append(uses, Use{GUN: st.snap.gun, Expires: st.snap.expires, ExpiresRole: st.snap.expiresRole, Contact: st.contact})
+		uses = append(uses, states[i].use())
 	}
 	return uses
+}
+
+func (st *state) use() Use {
+	u := Use{GUN: st.snap.gun, Expires: st.snap.expires, ExpiresRole: st.snap.expiresRole, Contact: st.contact}
+	for _, e := range st.snap.evidence {
+		if e.Decides && e.Role != "timestamp" && (u.LastingRole == "" || e.Expires.Before(u.LastingExpires)) {
+			u.LastingExpires, u.LastingRole = e.Expires, e.Role
+		}
+	}
+	return u
 }

@@ -29,12 +29,65 @@ func TestStatsCountWhatIsKnown(t *testing.T) {
 		for i := range 3 {
 			_, _ = c.Repository(t.Context(), fmt.Sprint("unknown", i))
 		}
+		want(3, 1, 2, 0, 3) // nobody wants the old one: that is no failure
+		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
+		_, _ = c.Repository(t.Context(), "older than a minute")
+		want(3, 1, 2, 0, 3) // it failed, and stands
+		_, _ = c.Repository(t.Context(), "old")
 		want(3, 1, 1, 1, 3)
 		s.tell(func(s *source) { s.err = trustcache.ErrVanished })
 		time.Sleep(time.Minute)
 		_, _ = c.Repository(t.Context(), "new")
 		want(3, 0, 1, 2, 3)
+		s.tell(func(s *source) { s.err = nil })
+		ask(t, c, "old")
+		want(3, 1, 1, 1, 3)
+		time.Sleep(1000 * time.Hour)
+		want(3, 0, 1, 2, 3) // all have expired; of two the last refresh failed
 	})
+}
+
+// judged is an error that asks the cache something while it is looked at, if it
+// is told to.
+type judged struct{ while func() }
+
+func (e *judged) Error() string { return "no" }
+
+func (e *judged) Is(error) bool {
+	if e.while != nil {
+		e.while()
+	}
+	return false
+}
+
+// TestWatchingKeepsNobodyWaiting: what is known is judged without the lock that
+// every request needs.
+func TestWatchingKeepsNobodyWaiting(t *testing.T) {
+	s, failure, now := newSource("latest"), &judged{}, time.Now()
+	c := trustcache.New(trustcache.Options{Source: s, MaxStale: time.Hour, Now: func() time.Time { return now }})
+	defer c.Close()
+	ask(t, c, "standing")
+	now = now.Add(10 * time.Minute)
+	s.tell(func(s *source) { s.err = failure })
+	ask(t, c, "standing")
+	asked := 0
+	failure.while = func() {
+		answered := make(chan bool)
+		go func() {
+			c.InUse(1)
+			close(answered)
+		}()
+		select {
+		case <-answered:
+			asked++
+		case <-time.After(10 * time.Second):
+			t.Error("the cache answers nobody while it is watched")
+		}
+	}
+	c.Stats()
+	if asked == 0 {
+		t.Error("nothing was judged")
+	}
 }
 
 func TestStatsCountWhatMemoryAnswered(t *testing.T) {
@@ -49,15 +102,6 @@ func TestStatsCountWhatMemoryAnswered(t *testing.T) {
 			t.Errorf("%d hits, %d misses, expected 4 and 2", got.Hits, got.Misses)
 		}
 	})
-}
-
-func TestStatsOfTwoCachesAddUp(t *testing.T) {
-	a := trustcache.Stats{Known: 1, Bytes: 2, Unknown: 3, Fresh: 4, Stale: 5, Ended: 6, Hits: 7, Misses: 8}
-	b := trustcache.Stats{Known: 10, Bytes: 20, Unknown: 30, Fresh: 40, Stale: 50, Ended: 60, Hits: 70, Misses: 80}
-	want := trustcache.Stats{Known: 11, Bytes: 22, Unknown: 33, Fresh: 44, Stale: 55, Ended: 66, Hits: 77, Misses: 88}
-	if got := a.Add(b); got != want {
-		t.Errorf("%+v, expected %+v", got, want)
-	}
 }
 
 func TestWhatIsInUseComesLastUsedFirst(t *testing.T) {
@@ -79,4 +123,41 @@ func TestWhatIsInUseComesLastUsedFirst(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestExpiryIsToldWithTheTimestampAndWithout: a timestamp nearly always expires
+// first, and would hide the role that somebody has to sign anew.
+func TestExpiryIsToldWithTheTimestampAndWithout(t *testing.T) {
+	day := func(n int) time.Time { return time.Unix(0, 0).AddDate(0, 0, n) }
+	role := func(name string, expires int, decides bool) trustcache.Evidence {
+		return trustcache.Evidence{Role: name, Expires: day(expires), Decides: decides}
+	}
+	for _, c := range []struct {
+		name     string
+		evidence []trustcache.Evidence
+		expires  time.Time
+		role     string
+	}{
+		{"none", nil, time.Time{}, ""},
+		{"a timestamp only", []trustcache.Evidence{role("timestamp", 14, true)}, time.Time{}, ""},
+		{"the first of those that decide", []trustcache.Evidence{
+			role("root", 3000, true), role("timestamp", 14, true), role("snapshot", 900, true), role("targets", 800, true),
+			role("targets/qa", 1, false), {Role: "targets/broken", Note: "no key of it is known"},
+		}, day(800), "targets"},
+		{"the root", []trustcache.Evidence{role("root", 20, true), role("timestamp", 14, true), role("targets", 800, true)}, day(20), "root"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSource()
+			s.build = func(gun string) *trustcache.Snapshot {
+				return trustcache.NewSnapshot(trustcache.Contents{GUN: gun, Evidence: c.evidence, Expires: day(14), ExpiresRole: "timestamp"})
+			}
+			cache := trustcache.New(trustcache.Options{Source: s, Now: func() time.Time { return day(0) }})
+			defer cache.Close()
+			ask(t, cache, "app")
+			want := trustcache.Use{GUN: "app", Expires: day(14), ExpiresRole: "timestamp", LastingExpires: c.expires, LastingRole: c.role, Contact: day(0)}
+			if got := cache.InUse(1); len(got) != 1 || got[0] != want {
+				t.Errorf("got  %+v\nwant %+v", got, want)
+			}
+		})
+	}
 }

@@ -29,10 +29,10 @@ type parts struct {
 // registryParts are what one registry's trust comes from; source and trust
 // are nil where no Notary server is configured.
 type registryParts struct {
-	name   string
-	source *notary.Source
-	trust  *trustcache.Cache
-	idle   []*upstream.Transport
+	name       string
+	source     *notary.Source
+	trust      *trustcache.Cache
+	transports []*upstream.Transport
 }
 
 // lasting is what outlives a configuration: parts are made with it.
@@ -61,7 +61,6 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	p := &parts{cfg: cfg}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
-		l.metrics.AddRegistries(reg.Name)
 		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins)
 		p.registries = append(p.registries, rp)
 		if err != nil {
@@ -108,7 +107,7 @@ func (p *parts) close() {
 		if r.trust != nil {
 			r.trust.Close()
 		}
-		for _, transport := range r.idle {
+		for _, transport := range r.transports {
 			transport.CloseIdleConnections()
 		}
 	}
@@ -124,7 +123,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	rp.idle = append(rp.idle, asking, bodies)
+	rp.transports = append(rp.transports, asking, bodies)
 	made := proxy.Registry{
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
@@ -149,7 +148,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	rp.idle = append(rp.idle, verifying, passing)
+	rp.transports = append(rp.transports, verifying, passing)
 	rp.source = notary.New(notary.Options{
 		URL:             reg.Notary.URL,
 		Transport:       l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),

@@ -27,7 +27,8 @@ type logFlags struct {
 // asked for.
 func (f *logFlags) logger(w io.Writer, byDefault string) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(f.level)
-	if err != nil || f.level == "" {
+	// The library has more: silence about what goes wrong, and bare numbers.
+	if err != nil || level < zerolog.TraceLevel || level > zerolog.ErrorLevel || !strings.EqualFold(level.String(), f.level) {
 		return zerolog.Nop(), usage("--log-level %q: one of trace, debug, info, warn, error is expected", f.level)
 	}
 	format := f.format

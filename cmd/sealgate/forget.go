@@ -7,11 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/spf13/cobra"
 )
@@ -25,10 +25,18 @@ func forgetCommand(stdout io.Writer) *cobra.Command {
 		Short: "Drop the remembered trust of a repository after a legitimate key reset",
 		Long: `Tell the running server to forget the root, the versions and the tags that it
 remembers of a repository, so that trust in it begins anew with the pins of the
-configuration. A GUN is what publishers type: the registry's name, "/", the
-repository. Do this only when the publisher says that the keys were reset: what
-is forgotten is what protects against older versions being played back.`,
-		Args: cobra.ExactArgs(1),
+configuration. A GUN is what publishers type, without a tag: the registry's name,
+"/", the repository. Do this only when the publisher says that the keys were
+reset: what is forgotten is what protects against older versions being played
+back. Where the repository is pinned, change the pin and reload first.
+
+Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("one GUN is expected, the registry's name, %q and the repository, such as registry.example.com/prod/app", "/")
+			}
+			return nil
+		},
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -37,20 +45,20 @@ is forgotten is what protects against older versions being played back.`,
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(cfg.Registries, func(r config.Registry) bool { return strings.HasPrefix(gun, r.Name+"/") }) {
-			return usage("%q names no repository of a registry in %s: the registry's name, %q and the repository are expected", gun, *path, "/")
+		if err := checkGUN(cfg, gun); err != nil {
+			return err
 		}
 		if cfg.Admin.Control == "" {
 			return failed(fmt.Errorf("%s has neither admin.control nor state-dir, so its server has no control socket", *path))
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), forgetTimeout)
 		defer cancel()
-		_, err = admin.Call(ctx, cfg.Admin.Control, http.MethodPost, "/forget?gun="+url.QueryEscape(gun), nil)
+		err = admin.Call(ctx, cfg.Admin.Control, "/forget?gun="+url.QueryEscape(gun))
 		var refused *admin.CallError
 		switch {
 		case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 			fmt.Fprintf(stdout, "%s: nothing was remembered\n", gun)
-			return nil
+			return &exitError{code: exitFailed}
 		case err != nil:
 			return failed(err)
 		}
@@ -58,4 +66,28 @@ is forgotten is what protects against older versions being played back.`,
 		return nil
 	}
 	return cmd
+}
+
+// checkGUN says what is wrong with a GUN before anybody is asked to forget it.
+func checkGUN(cfg *config.Config, gun string) error {
+	for _, reg := range cfg.Registries {
+		repository, ok := strings.CutPrefix(gun, reg.Name+"/")
+		if !ok {
+			continue
+		}
+		if isRepository(repository) {
+			return nil
+		}
+		if end := strings.IndexAny(repository, ":@"); end > 0 && isRepository(repository[:end]) {
+			return usage("%q: a GUN has no tag and no digest: %s/%s is forgotten as a whole", gun, reg.Name, repository[:end])
+		}
+		return usage("%q: %q is no repository: components of a-z and 0-9, with one of . _ __ - between them, and %q between components are expected", gun, repository, "/")
+	}
+	return usage("%q names no repository of a registry that is configured: a GUN is the registry's name, %q and the repository, such as %s/prod/app", gun, "/", cfg.Registries[0].Name)
+}
+
+// isRepository asks the grammar of requests.
+func isRepository(name string) bool {
+	route, err := proxy.Parse("/v2/" + name + "/manifests/latest")
+	return err == nil && route.Kind == proxy.ManifestByTag && route.Repository == name
 }

@@ -49,11 +49,11 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		if err != nil {
 			return err
 		}
-		with, err := newLasting(zerolog.Nop())
+		made, err := newLasting(zerolog.Nop())
 		if err != nil {
 			return err
 		}
-		p, err := with.assemble(cfg, nil) // the report says what went wrong
+		p, err := made.assemble(cfg, nil) // the report says what went wrong
 		if err != nil {
 			return failed(err)
 		}

@@ -22,28 +22,38 @@ import (
 // sees two policies.
 type instance struct {
 	lasting
-	reloads sync.Mutex // one at a time
 	current atomic.Pointer[parts]
+
+	reloads sync.Mutex     // one at a time; held while current changes
+	closed  bool           // nothing is replaced any more
 	retired sync.WaitGroup // parts that were replaced and have requests still
 }
 
 func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
-	with, err := newLasting(log)
+	made, err := newLasting(log)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{lasting: with}
-	p, err := i.bring(cfg, nil)
+	i := &instance{lasting: made}
+	p, err := i.build(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
-	i.current.Store(p)
+	i.use(p)
 	return i, nil
 }
 
-// bring makes the parts of cfg with its certificates; nothing changes where
+// use makes p what the requests to come are served with.
+func (i *instance) use(p *parts) {
+	for _, r := range p.registries {
+		i.metrics.AddRegistries(r.name)
+	}
+	i.current.Store(p)
+}
+
+// build makes the parts of cfg with its certificates; nothing changes where
 // one of them cannot be made.
-func (i *instance) bring(cfg *config.Config, before *parts) (*parts, error) {
+func (i *instance) build(cfg *config.Config, before *parts) (*parts, error) {
 	var running *certificates
 	if before != nil {
 		running = before.certificates
@@ -62,14 +72,14 @@ func (i *instance) bring(cfg *config.Config, before *parts) (*parts, error) {
 
 // ServeHTTP implements http.Handler.
 func (i *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := i.parts()
+	p := i.acquire()
 	defer p.inUse.RUnlock()
 	p.handler.ServeHTTP(w, r)
 }
 
-// parts returns the parts of the newest configuration with inUse held for
+// acquire returns the parts of the newest configuration with inUse held for
 // reading.
-func (i *instance) parts() *parts {
+func (i *instance) acquire() *parts {
 	for {
 		p := i.current.Load()
 		if p.inUse.TryRLock() {
@@ -79,19 +89,20 @@ func (i *instance) parts() *parts {
 	}
 }
 
-// reload goes over to next, whole or not at all.
-func (i *instance) reload(next *config.Config) error {
-	i.reloads.Lock()
-	defer i.reloads.Unlock()
+// reloadLocked goes over to next, whole or not at all.
+func (i *instance) reloadLocked(next *config.Config) error {
+	if i.closed {
+		return errStopping
+	}
 	running := i.current.Load()
 	if keys := config.RestartOnly(running.cfg, next); keys != nil {
 		return fmt.Errorf("a restart is needed to change %s", strings.Join(keys, ", "))
 	}
-	p, err := i.bring(next, running)
+	p, err := i.build(next, running)
 	if err != nil {
 		return err
 	}
-	i.current.Store(p)
+	i.use(p)
 	i.retired.Go(func() {
 		running.inUse.Lock() // for good: when the last of its requests is done
 		running.close()
@@ -102,9 +113,11 @@ func (i *instance) reload(next *config.Config) error {
 // reloadFrom reads the file and goes over to it. It logs and counts what came
 // of it; the error is for whoever asked.
 func (i *instance) reloadFrom(path string) error {
+	i.reloads.Lock() // before the file is read, so that the newest file wins
+	defer i.reloads.Unlock()
 	cfg, err := config.Load(path)
 	if err == nil {
-		err = i.reload(cfg)
+		err = i.reloadLocked(cfg)
 	}
 	i.metrics.Reloaded(err)
 	if err != nil {
@@ -118,7 +131,11 @@ func (i *instance) reloadFrom(path string) error {
 
 // announce logs what the gate stands in front of, and what is worth a warning.
 func (i *instance) announce() {
-	cfg := i.current.Load().cfg
+	running := i.current.Load()
+	cfg := running.cfg
+	if running.certificates != nil && running.certificates.self != nil {
+		i.log.Info().Str("ca", running.certificates.self.caPath).Msg("self-signed certificates: clients have to trust this CA")
+	}
 	for _, warning := range cfg.Warnings() {
 		i.log.Warn().Msg(warning)
 	}
@@ -131,11 +148,13 @@ func (i *instance) announce() {
 	}
 }
 
+var errStopping = errors.New("stopping")
+
 // ready says why no client should be sent here, nil where one may: the public
 // listener is open before anybody can ask.
 func (i *instance) ready(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return errors.New("stopping")
+		return errStopping
 	}
 	if c := i.current.Load().certificates; c != nil {
 		return c.usable(time.Now())
@@ -162,17 +181,16 @@ func (i *instance) forget(gun string) error {
 	if at < 0 {
 		return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
 	}
-	known, err := i.memory.Load(gun)
-	if err != nil {
-		return err
+	from := running.registries[at]
+	known := false
+	if from.source != nil {
+		var err error
+		if known, err = from.source.Forget(gun); err != nil {
+			return err
+		}
+		from.trust.Forget(gun)
 	}
-	if err := i.memory.Forget(gun); err != nil {
-		return err
-	}
-	if trust := running.registries[at].trust; trust != nil {
-		trust.Forget(gun)
-	}
-	if known == nil {
+	if !known {
 		return fmt.Errorf("%w: %q", admin.ErrUnknownGUN, gun)
 	}
 	i.log.Warn().Str("gun", gun).Msg("trust data forgotten, as was asked for")
@@ -181,6 +199,9 @@ func (i *instance) forget(gun string) error {
 
 // close is called when no request is served any more.
 func (i *instance) close() {
+	i.reloads.Lock()
+	i.closed = true
+	i.reloads.Unlock()
 	i.retired.Wait()
 	i.current.Load().close()
 }

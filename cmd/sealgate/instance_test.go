@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
@@ -57,6 +63,12 @@ func newStoryInstance(t *testing.T) (inst *instance, load func(change ...string)
 	return inst, load
 }
 
+func reload(inst *instance, next *config.Config) error {
+	inst.reloads.Lock()
+	defer inst.reloads.Unlock()
+	return inst.reloadLocked(next)
+}
+
 func get(h http.Handler, path string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.Host, r.RequestURI = storyName, path
@@ -98,12 +110,12 @@ func TestReloadsBesideRequests(t *testing.T) {
 		}
 		if n%3 == 2 {
 			before := inst.current.Load()
-			if err := inst.reload(bad); err == nil || inst.current.Load() != before {
+			if err := reload(inst, bad); err == nil || inst.current.Load() != before {
 				t.Errorf("a file that is missing: %v", err)
 			}
 			continue
 		}
-		if err := inst.reload(configurations[n%len(configurations)]); err != nil {
+		if err := reload(inst, configurations[n%len(configurations)]); err != nil {
 			t.Error(err)
 		}
 	}
@@ -113,8 +125,8 @@ func TestReloadsBesideRequests(t *testing.T) {
 
 func TestARequestKeepsThePartsThatItBeganWith(t *testing.T) {
 	inst, load := newStoryInstance(t)
-	before := inst.parts() // as a request does
-	if err := inst.reload(load("mode: enforced", "mode: disabled")); err != nil {
+	before := inst.acquire() // as a request does
+	if err := reload(inst, load("mode: enforced", "mode: disabled")); err != nil {
 		t.Fatal(err)
 	}
 	if w := get(before.handler, "/v2/demo/app/manifests/nightly"); w.Code != http.StatusNotFound {
@@ -137,7 +149,7 @@ func TestAReloadTakesOverWhatIsKnown(t *testing.T) {
 	if w := get(inst, signedTag); w.Code != http.StatusOK {
 		t.Fatal(w.Code, w.Body)
 	}
-	if err := inst.reload(load("refresh: 1s", "refresh: 1h")); err != nil {
+	if err := reload(inst, load("refresh: 1s", "refresh: 1h")); err != nil {
 		t.Fatal(err)
 	}
 	if known := inst.Trust()[0].Stats; known.Known != 1 || known.Misses != 1 {
@@ -153,7 +165,7 @@ func TestAReloadTakesOverWhatIsKnown(t *testing.T) {
 	for pattern := range pinned.ContentTrust.TrustPinning.RootKeys {
 		pinned.ContentTrust.TrustPinning.RootKeys[pattern] = []string{strings.Repeat("ab", 32)}
 	}
-	if err := inst.reload(pinned); err != nil {
+	if err := reload(inst, pinned); err != nil {
 		t.Fatal(err)
 	}
 	if known := inst.Trust()[0].Stats; known.Known != 0 {
@@ -193,4 +205,141 @@ func TestReadiness(t *testing.T) {
 	if err := inst.ready(stopping); err == nil {
 		t.Error("it is ready while it stops")
 	}
+}
+
+// plainYAML is a gate that stands in front of upstream and asks nobody at the
+// start.
+func plainYAML(upstream, drain string) string {
+	return `listen: 127.0.0.1:0
+tls: {plain-http: {}}
+storage: {inmemory: {}}
+drain-timeout: ` + drain + `
+registries:
+  - name: registry.example.com
+    upstream: ` + upstream + `
+content-trust: {mode: disabled}
+`
+}
+
+func newPlainInstance(t *testing.T, upstream string) (*instance, *config.Config) {
+	t.Helper()
+	cfg, err := config.Parse("proxy.yaml", []byte(plainYAML(upstream, "1s")), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst, err := newInstance(cfg, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inst, cfg
+}
+
+// TestTheNewestFileWins, though an older one was slow to read.
+func TestTheNewestFileWins(t *testing.T) {
+	inst, _ := newPlainInstance(t, "http://127.0.0.1:1")
+	defer inst.close()
+	path := filepath.Join(t.TempDir(), "proxy.yaml")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	reload := func() {
+		if err := inst.reloadFrom(path); err != nil {
+			t.Error(err)
+		}
+	}
+	all.Go(reload)
+	slow, err := os.OpenFile(path, os.O_WRONLY, 0) // once it reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := path + ".next"
+	if err := errors.Join(os.WriteFile(next, []byte(plainYAML("http://127.0.0.1:1", "3s")), 0o600), os.Rename(next, path)); err != nil {
+		t.Fatal(err)
+	}
+	all.Go(reload)
+	if _, err := slow.WriteString(plainYAML("http://127.0.0.1:1", "2s")); err != nil {
+		t.Error(err)
+	}
+	if err := slow.Close(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	if got := inst.current.Load().cfg.DrainTimeout; got != 3*time.Second {
+		t.Errorf("drain-timeout is %s", got)
+	}
+}
+
+func TestNothingIsReloadedAfterTheEnd(t *testing.T) {
+	inst, cfg := newPlainInstance(t, "http://127.0.0.1:1")
+	var all sync.WaitGroup
+	all.Go(func() {
+		for range 20 {
+			if err := reload(inst, cfg); err != nil && !errors.Is(err, errStopping) {
+				t.Error(err)
+			}
+		}
+	})
+	all.Go(inst.close)
+	all.Wait()
+	if err := reload(inst, cfg); !errors.Is(err, errStopping) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestARefusedReloadLeavesNoSeries(t *testing.T) {
+	inst, cfg := newPlainInstance(t, "http://127.0.0.1:1")
+	defer inst.close()
+	bad := *cfg
+	bad.Registries = slices.Clone(cfg.Registries)
+	bad.Registries[0].Name = "refused.example.com"
+	bad.Registries = append(bad.Registries, cfg.Registries[0])
+	bad.Registries[1].UpstreamCAFile = filepath.Join(t.TempDir(), "missing.pem")
+	if err := reload(inst, &bad); err == nil {
+		t.Fatal("a file that is missing was taken")
+	}
+	families, err := inst.series.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if strings.Contains(family.String(), "refused.example.com") {
+			t.Errorf("%s has a series of a registry that is not there", family.GetName())
+		}
+	}
+}
+
+// TestAStopThatCutsOffEndsAlsoWhatWasReplaced: a request whose body was not
+// read is not told that its connection is gone.
+func TestAStopThatCutsOffEndsAlsoWhatWasReplaced(t *testing.T) {
+	asked, quit := make(chan struct{}), make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-quit
+	}))
+	defer upstream.Close()
+	defer close(quit)
+	inst, cfg := newPlainInstance(t, upstream.URL)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- runServer(ctx, listener, inst) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /v2/a/blobs/sha256:%064d HTTP/1.1\r\nHost: registry.example.com\r\nContent-Length: 5\r\n\r\n", 0)
+	<-asked
+	if err := reload(inst, cfg); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Errorf("the server: %v", err)
+	}
+	inst.close() // does not wait for the upstream
 }

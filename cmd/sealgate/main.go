@@ -9,8 +9,9 @@
 //	sealgate version
 //
 // Every command takes --log-format json|console and --log-level. Exit codes: 0
-// fine; 1 the operation failed, for inspect: the tag is hidden; 2 bad usage or
-// configuration; 3, for inspect: it cannot be known.
+// fine; 1 the operation failed, for inspect: the tag is hidden, for forget:
+// nothing was remembered; 2 bad usage or configuration; 3, for inspect: it cannot
+// be known.
 package main
 
 import (

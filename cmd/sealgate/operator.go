@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	stdlog "log"
 	"net"
 	"net/http"
@@ -28,7 +29,7 @@ func openOperatorSide(cfg config.Admin, inst *instance, ready func() error, relo
 	if cfg.Listen != "" {
 		listener, err := net.Listen("tcp", cfg.Listen)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("admin.listen: %w", err)
 		}
 		side.add(listener, admin.Handler(inst.series, ready), time.Minute, inst.log)
 		inst.log.Info().Str("address", "http://"+listener.Addr().String()).Msg("admin listener: /metrics /healthz /readyz")
@@ -39,7 +40,7 @@ func openOperatorSide(cfg config.Admin, inst *instance, ready func() error, relo
 		case errors.Is(err, errors.ErrUnsupported):
 			inst.log.Warn().Err(err).Msg("no control socket")
 		case err != nil:
-			return nil, errors.Join(err, side.close())
+			return nil, errors.Join(fmt.Errorf("admin.control: %w", err), side.close())
 		default:
 			// Profiles take as long as they are asked to.
 			side.add(listener, admin.ControlHandler(&control{inst, reload}), 0, inst.log)
@@ -125,6 +126,6 @@ func (c *control) LogLevel() zerolog.Level { return zerolog.GlobalLevel() }
 
 // SetLogLevel implements admin.Control.
 func (c *control) SetLogLevel(level zerolog.Level) {
-	c.inst.log.Info().Stringer("level", level).Msg("log level changed")
+	c.inst.log.Log().Stringer("to", level).Msg("log level changed") // at any level
 	zerolog.SetGlobalLevel(level)
 }

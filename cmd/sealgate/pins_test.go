@@ -73,7 +73,7 @@ func TestABadFileOfAuthoritiesFailsTheReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := inst.current.Load()
-	err := inst.reload(next)
+	err := reload(inst, next)
 	if err == nil || inst.current.Load() != before {
 		t.Fatalf("reloaded: %v", err)
 	}

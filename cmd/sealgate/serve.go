@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -26,7 +25,23 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Stand in front of the registries of the configuration",
-		Args:  cobra.NoArgs,
+		Long: `Stand in front of the registries of the configuration. The log goes to standard
+error, one JSON object a line.
+
+Signals:
+  SIGHUP           read the configuration again and go over to it, whole or, where
+                   it has a mistake, not at all
+  SIGTERM, SIGINT  be not ready, take no new connection, wait drain-timeout for
+                   the requests under way, and exit; a second one ends at once
+
+Listeners for the operator, where they are configured:
+  admin.listen     /metrics, /healthz and /readyz, read only
+  admin.control    reload, forget, log level and profiles on a unix socket, by
+                   default control.sock in state-dir; see "sealgate forget"
+
+Exit codes: 0 stopped, every request was answered; 1 it could not start, failed,
+or cut requests off at the end of drain-timeout; 2 bad usage or configuration.`,
+		Args: cobra.NoArgs,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -50,6 +65,9 @@ func serveCommand(logs *logFlags, stderr io.Writer) *cobra.Command {
 // serve runs until ctx ends, then drains and returns nil. path is where cfg
 // was read from and is read again at a reload.
 func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Logger) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // first: else it ends the process
+	defer signal.Stop(hangups)
 	log = adjustable(log)
 	defer runtime.KeepAlive(headroom())
 	if cfg.StateDir != "" {
@@ -64,7 +82,7 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	defer inst.close()
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("listen: %w", err)
 	}
 	defer listener.Close()
 	reload := func() error { return inst.reloadFrom(path) }
@@ -81,8 +99,17 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		scheme = "http"
 	}
 	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
-	defer onHangup(func() { _ = reload() })() // it says itself what came of it
 
+	group.Go(func() error {
+		for {
+			select {
+			case <-hangups:
+				_ = reload() // it says itself what came of it
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
 	drained, done := context.WithCancel(context.Background())
 	group.Go(func() error {
 		defer done() // the operator watches until the last request is answered
@@ -109,28 +136,14 @@ func adjustable(log zerolog.Logger) zerolog.Logger {
 	return log.Level(zerolog.TraceLevel)
 }
 
-// onHangup calls do at every SIGHUP, one after the other, until stop.
-func onHangup(do func()) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for range hangups {
-			do()
-		}
-	})
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		running.Wait()
-	}
-}
-
 // runServer serves inst on listener until ctx ends, then waits for the
 // requests under way. It closes the listener.
 func runServer(ctx context.Context, listener net.Listener, inst *instance) error {
+	requests, cutOff := context.WithCancel(context.Background())
+	defer cutOff()
 	server := &http.Server{
 		Handler:           inst,
+		BaseContext:       func(net.Listener) context.Context { return requests },
 		TLSConfig:         inst.tlsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second, // no request has a body that is read
@@ -157,6 +170,7 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 		defer cancel()
 		inst.log.Info().Stringer("drain_timeout", timeout).Msg("stopping")
 		if err := server.Shutdown(drain); err != nil {
+			cutOff() // closing a connection does not reach every request that waits
 			return errors.Join(fmt.Errorf("requests were still under way after drain-timeout (%s) and were cut off", timeout), server.Close())
 		}
 		return nil

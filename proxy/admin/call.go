@@ -13,9 +13,6 @@ import (
 	"syscall"
 )
 
-// maxAnswer bounds what Call reads, in bytes; profiles are the largest.
-const maxAnswer = 64 << 20
-
 // ErrNotRunning: no Sealgate listens on the control socket.
 var ErrNotRunning = errors.New("no sealgate is running")
 
@@ -27,13 +24,17 @@ type CallError struct {
 
 func (e *CallError) Error() string { return e.Message }
 
-// Call asks the Sealgate whose control socket is path, and returns the body of
-// its answer. target is a path of ControlHandler with its query; body may be
-// nil. The error wraps ErrNotRunning where nobody listens, and is a *CallError
-// where Sealgate refused. How long to wait is ctx's business.
-func Call(ctx context.Context, path, method, target string, body io.Reader) ([]byte, error) {
+// Call posts target, a path of ControlHandler with its query, to the Sealgate
+// whose control socket is path. The error wraps ErrNotRunning where nobody
+// listens, and is a *CallError where Sealgate refused. How long to wait is ctx's
+// business.
+func Call(ctx context.Context, path, target string) error {
 	if err := checkSocketPath(path); err != nil {
-		return nil, err
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://sealgate"+target, nil)
+	if err != nil {
+		return err
 	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -41,37 +42,28 @@ func Call(ctx context.Context, path, method, target string, body io.Reader) ([]b
 		},
 		DisableKeepAlives: true,
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://sealgate"+target, body)
-	if err != nil {
-		return nil, err
-	}
 	resp, err := transport.RoundTrip(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w with the control socket %q: start it, or name the configuration that it runs with", ErrNotRunning, path)
+		return fmt.Errorf("%w with the control socket %q: start it, or name the configuration that it runs with", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("control socket %q: permission denied: become the user that sealgate runs as", path)
+		return fmt.Errorf("control socket %q: permission denied: become the user that sealgate runs as", path)
 	case err != nil:
-		return nil, fmt.Errorf("control socket %q: %w", path, err)
+		return fmt.Errorf("control socket %q: %w", path, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("control socket %q: %w", path, err)
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("control socket %q: the answer has more than %d bytes", path, maxAnswer)
-	case resp.StatusCode != http.StatusOK:
-		return nil, &CallError{Status: resp.StatusCode, Message: reason(resp.Status, answer)}
+	if resp.StatusCode == http.StatusOK {
+		return nil
 	}
-	return answer, nil
+	return &CallError{Status: resp.StatusCode, Message: reason(resp)}
 }
 
 // reason finds what the server said in a refusal.
-func reason(status string, answer []byte) string {
+func reason(resp *http.Response) string {
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // what was cut off says less, and the status enough
 	var p problem
-	if json.Unmarshal(answer, &p) == nil && p.Error != "" {
+	if json.Unmarshal(said, &p) == nil && p.Error != "" {
 		return p.Error
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s %.200s", status, answer))
+	return strings.TrimSpace(fmt.Sprintf("%s %.200s", resp.Status, said))
 }

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"mime"
 	"net/http"
 	"net/http/pprof"
-	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -45,60 +42,42 @@ type Control interface {
 // ControlHandler serves what changes or profiles the process:
 //
 //	POST /reload                 200 {"result":"applied"}, 409 where refused
-//	POST /forget?gun=GUN         200 {"result":"forgotten"}, 400, 404; gun may
-//	                             also stand in a form or a JSON object
+//	POST /forget?gun=GUN         200 {"result":"forgotten"}, 400, 404
 //	GET  /log-level              200 {"level":"info"}
 //	PUT  /log-level              the level is the body
 //	GET  /debug/pprof/…          see net/http/pprof
 //
-// Refusals are {"error":"…"}. It asks nobody who they are: the mode of the
-// socket (see ListenControl) is what decides who may talk to it, so serve it
-// nowhere else. A server's WriteTimeout would cut profiles short.
+// Refusals are {"error":"…"}; another method is a 405 with Allow. It asks nobody
+// who they are: the mode of the socket (see ListenControl) is what decides who
+// may talk to it, so serve it nowhere else. A server's WriteTimeout would cut
+// profiles short.
 func ControlHandler(c Control) http.Handler {
-	h := &control{c: c}
-	h.verbs = map[string]map[string]http.HandlerFunc{
-		"/reload":             {http.MethodPost: h.reload},
-		"/forget":             {http.MethodPost: h.forget},
-		"/log-level":          {http.MethodGet: h.level, http.MethodPut: h.setLevel},
-		pprofPath:             {http.MethodGet: pprof.Index},
-		pprofPath + "cmdline": {http.MethodGet: pprof.Cmdline},
-		pprofPath + "profile": {http.MethodGet: pprof.Profile},
-		pprofPath + "symbol":  {http.MethodGet: pprof.Symbol, http.MethodPost: pprof.Symbol},
-		pprofPath + "trace":   {http.MethodGet: pprof.Trace},
-	}
-	return h
+	h := &control{c}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /reload", h.reload)
+	mux.HandleFunc("POST /forget", h.forget)
+	mux.HandleFunc("GET /log-level", h.level)
+	mux.HandleFunc("PUT /log-level", h.setLevel)
+	// pprof.Index expects to be there. Importing pprof also puts all of it on
+	// http.DefaultServeMux, which nothing here serves.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case path == "/reload", path == "/forget", path == "/log-level", strings.HasPrefix(path, "/debug/pprof/"):
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			mux.ServeHTTP(w, r)
+		default:
+			refuse(w, http.StatusNotFound, fmt.Errorf("there is no %.100q: there is /reload, /forget, /log-level and /debug/pprof/", path))
+		}
+	})
 }
 
-// pprofPath is where pprof.Index expects to be. Importing pprof also puts it
-// on http.DefaultServeMux, which nothing here serves.
-const pprofPath = "/debug/pprof/"
-
-type control struct {
-	c     Control
-	verbs map[string]map[string]http.HandlerFunc // by path, then method
-}
-
-// ServeHTTP implements http.Handler.
-func (h *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
-	methods := h.verbs[path]
-	if methods == nil && strings.HasPrefix(path, pprofPath) {
-		methods = h.verbs[pprofPath] // the index also serves the named profiles
-	}
-	if methods == nil {
-		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %.100q: there is %s", path, strings.Join(slices.Sorted(maps.Keys(h.verbs)), ", ")))
-		return
-	}
-	serve := methods[r.Method]
-	if serve == nil {
-		allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
-		w.Header().Set("Allow", allowed)
-		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s takes %s", path, allowed))
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	serve(w, r)
-}
+type control struct{ c Control }
 
 func (h *control) reload(w http.ResponseWriter, r *http.Request) {
 	if err := h.c.Reload(r.Context()); err != nil {
@@ -109,14 +88,14 @@ func (h *control) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *control) forget(w http.ResponseWriter, r *http.Request) {
-	gun, err := readGUN(r)
-	if err != nil {
-		refuse(w, badRequest(err), err)
+	guns := r.URL.Query()["gun"]
+	if len(guns) != 1 || guns[0] == "" {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("%d values of gun in the query: exactly one registry/repository is expected", len(guns)))
 		return
 	}
-	switch err := h.c.Forget(r.Context(), gun); {
+	switch err := h.c.Forget(r.Context(), guns[0]); {
 	case err == nil:
-		answer(w, http.StatusOK, map[string]string{"result": "forgotten", "gun": gun})
+		answer(w, http.StatusOK, map[string]string{"result": "forgotten", "gun": guns[0]})
 	case errors.Is(err, ErrBadGUN):
 		refuse(w, http.StatusBadRequest, err)
 	case errors.Is(err, ErrUnknownGUN):
@@ -126,31 +105,6 @@ func (h *control) forget(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readGUN finds the one gun of a request: in its query, its form or its JSON.
-func readGUN(r *http.Request) (string, error) {
-	if err := r.ParseForm(); err != nil {
-		return "", err
-	}
-	guns := r.Form["gun"]
-	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind == "application/json" {
-		var body struct {
-			GUN string `json:"gun"`
-		}
-		raw, err := io.ReadAll(r.Body)
-		if err != nil {
-			return "", err
-		}
-		if err := json.Unmarshal(raw, &body); err != nil {
-			return "", fmt.Errorf("{\"gun\":\"registry/repository\"} is expected: %w", err)
-		}
-		guns = append(guns, body.GUN)
-	}
-	if len(guns) != 1 || guns[0] == "" {
-		return "", fmt.Errorf("%d values of gun: exactly one registry/repository is expected, in the query, a form or a JSON object", len(guns))
-	}
-	return guns[0], nil
-}
-
 func (h *control) level(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]string{"level": h.c.LogLevel().String()})
 }
@@ -158,7 +112,7 @@ func (h *control) level(w http.ResponseWriter, _ *http.Request) {
 func (h *control) setLevel(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		refuse(w, badRequest(err), err)
+		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	name := strings.TrimSpace(string(body))
@@ -170,14 +124,6 @@ func (h *control) setLevel(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	refuse(w, http.StatusBadRequest, fmt.Errorf("%.100q is no level: trace, debug, info, warn or error is expected", name))
-}
-
-// badRequest is the status for a request that could not be read.
-func badRequest(err error) int {
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return http.StatusRequestEntityTooLarge
-	}
-	return http.StatusBadRequest
 }
 
 // problem is the answer that refuses; Call reads it.

@@ -45,37 +45,28 @@ func (c *fakeControl) LogLevel() zerolog.Level         { return c.level }
 func (c *fakeControl) SetLogLevel(level zerolog.Level) { c.level = level }
 
 func TestControlVerbs(t *testing.T) {
-	const (
-		form     = "application/x-www-form-urlencoded"
-		jsonType = "application/json; charset=utf-8"
-	)
-	paths := `there is /debug/pprof/, /debug/pprof/cmdline, /debug/pprof/profile, /debug/pprof/symbol, /debug/pprof/trace, /forget, /log-level, /reload`
+	const paths = `there is /reload, /forget, /log-level and /debug/pprof/`
 	long := strings.Repeat("x", 5000)
 	for _, c := range []struct {
-		name                     string
-		method, target, kind, in string
-		status                   int
-		want                     string // a part of the answer
-		after                    fakeControl
+		name               string
+		method, target, in string
+		status             int
+		want               string // a part of the answer
+		allow              string
+		after              fakeControl
 	}{
 		{name: "reload", method: "POST", target: "/reload", status: 200, want: `{"result":"applied"}`, after: fakeControl{reloads: 1}},
-		{name: "reload is no GET", method: "GET", target: "/reload", status: 405, want: `{"error":"/reload takes POST"}`},
+		{name: "reload is no GET", method: "GET", target: "/reload", status: 405, allow: "POST"},
 		{name: "forget in the query", method: "POST", target: "/forget?gun=" + known, status: 200, want: `{"gun":"` + known + `","result":"forgotten"}`, after: fakeControl{forgot: []string{known}}},
-		{name: "forget in a form", method: "POST", target: "/forget", kind: form, in: "gun=registry.example.com%2Fteam%2Fapp", status: 200, want: `"forgotten"`, after: fakeControl{forgot: []string{known}}},
-		{name: "forget in JSON", method: "POST", target: "/forget", kind: jsonType, in: `{"gun":"` + known + `"}`, status: 200, want: `"forgotten"`, after: fakeControl{forgot: []string{known}}},
-		{name: "forget nothing", method: "POST", target: "/forget", status: 400, want: "0 values of gun: exactly one"},
+		{name: "forget what a body names", method: "POST", target: "/forget", in: "gun=" + known, status: 400, want: "0 values of gun"},
+		{name: "forget with a broken query", method: "POST", target: "/forget?gun=%zz", status: 400, want: "0 values of gun"},
+		{name: "forget nothing", method: "POST", target: "/forget", status: 400, want: "0 values of gun in the query: exactly one"},
 		{name: "forget the empty name", method: "POST", target: "/forget?gun=", status: 400, want: "exactly one"},
 		{name: "forget two", method: "POST", target: "/forget?gun=a/b&gun=" + known, status: 400, want: "2 values of gun"},
-		{name: "forget two ways", method: "POST", target: "/forget?gun=a/b", kind: form, in: "gun=" + known, status: 400, want: "2 values of gun"},
-		{name: "forget with broken JSON", method: "POST", target: "/forget", kind: jsonType, in: `{"gun":`, status: 400, want: `is expected: unexpected end`},
-		{name: "forget with two JSON objects", method: "POST", target: "/forget", kind: jsonType, in: `{"gun":"` + known + `"}{"gun":"a"}`, status: 400, want: `is expected: invalid character`},
-		{name: "forget with a broken form", method: "POST", target: "/forget", kind: form, in: "gun=%zz", status: 400, want: "invalid URL escape"},
 		{name: "forget what is not known", method: "POST", target: "/forget?gun=" + registry + "/none", status: 404, want: "nothing is remembered of the repository"},
 		{name: "forget in no registry of ours", method: "POST", target: "/forget?gun=elsewhere/app", status: 400, want: "not a repository of a configured registry"},
 		{name: "forget and fail", method: "POST", target: "/forget?gun=" + registry + "/broken", status: 500, want: "cannot be written"},
-		{name: "forget with a huge form", method: "POST", target: "/forget", kind: form, in: "gun=" + long, status: 413, want: "too large"},
-		{name: "forget with huge JSON", method: "POST", target: "/forget", kind: jsonType, in: `{"gun":"` + long + `"}`, status: 413, want: "too large"},
-		{name: "forget is no DELETE", method: "DELETE", target: "/forget?gun=" + known, status: 405, want: "takes POST"},
+		{name: "forget is no DELETE", method: "DELETE", target: "/forget?gun=" + known, status: 405, allow: "POST"},
 		{name: "log level", method: "GET", target: "/log-level", status: 200, want: `{"level":"debug"}`},
 		{name: "set log level", method: "PUT", target: "/log-level", in: "warn\n", status: 200, want: `{"level":"warn"}`, after: fakeControl{level: zerolog.WarnLevel}},
 		{name: "set trace", method: "PUT", target: "/log-level", in: "trace", status: 200, want: `{"level":"trace"}`, after: fakeControl{level: zerolog.TraceLevel}},
@@ -84,33 +75,33 @@ func TestControlVerbs(t *testing.T) {
 		{name: "no log at all", method: "PUT", target: "/log-level", in: "disabled", status: 400, want: `\"disabled\" is no level`},
 		{name: "fatal is no level to log at", method: "PUT", target: "/log-level", in: "fatal", status: 400, want: "is no level"},
 		{name: "set a number", method: "PUT", target: "/log-level", in: "1", status: 400, want: "is no level"},
-		{name: "set a huge level", method: "PUT", target: "/log-level", in: long, status: 413, want: "too large"},
-		{name: "levels are not posted", method: "POST", target: "/log-level", in: "warn", status: 405, want: "takes GET, PUT"},
+		{name: "set a huge level", method: "PUT", target: "/log-level", in: long, status: 400, want: "too large"},
+		{name: "levels are not posted", method: "POST", target: "/log-level", in: "warn", status: 405, allow: "GET, HEAD, PUT"},
 		{name: "profiles", method: "GET", target: "/debug/pprof/", status: 200, want: "goroutine"},
 		{name: "one profile", method: "GET", target: "/debug/pprof/goroutine?debug=1", status: 200, want: "goroutine profile:"},
 		{name: "command line", method: "GET", target: "/debug/pprof/cmdline", status: 200, want: "test"},
 		{name: "no such profile", method: "GET", target: "/debug/pprof/none", status: 404, want: "Unknown profile"},
-		{name: "profiles are not posted", method: "POST", target: "/debug/pprof/heap", status: 405, want: "takes GET"},
+		{name: "profiles are not posted", method: "POST", target: "/debug/pprof/heap", status: 405, allow: "GET, HEAD"},
 		{name: "unknown path", method: "GET", target: "/", status: 404, want: `{"error":"there is no \"/\": ` + paths + `"}`},
 		{name: "metrics are elsewhere", method: "GET", target: "/metrics", status: 404, want: paths},
 		{name: "no path below a verb", method: "POST", target: "/reload/", status: 404, want: paths},
+		{name: "no path that has to be cleaned", method: "POST", target: "/x/../reload", status: 404, want: paths},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			control := &fakeControl{}
 			r := httptest.NewRequest(c.method, c.target, strings.NewReader(c.in))
-			r.Header.Set("Content-Type", c.kind)
 			w := httptest.NewRecorder()
 			admin.ControlHandler(control).ServeHTTP(w, r)
 			if w.Code != c.status || !strings.Contains(w.Body.String(), c.want) {
 				t.Errorf("%d %q", w.Code, w.Body)
 			}
-			if !strings.HasPrefix(c.target, "/debug") || w.Code == 405 {
+			if !strings.HasPrefix(c.target, "/debug") && c.status != 405 {
 				if !json.Valid(w.Body.Bytes()) || w.Header().Get("Content-Type") != "application/json" {
 					t.Errorf("no JSON: %q %q", w.Header().Get("Content-Type"), w.Body)
 				}
 			}
-			if (w.Header().Get("Allow") != "") != (w.Code == 405) {
-				t.Errorf("status %d with Allow %q", w.Code, w.Header().Get("Allow"))
+			if allow := w.Header().Get("Allow"); allow != c.allow {
+				t.Errorf("Allow %q, expected %q", allow, c.allow)
 			}
 			if got, want := fmt.Sprint(*control), fmt.Sprint(c.after); c.name != "log level" && got != want {
 				t.Errorf("did %s, not %s", got, want)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	dto "github.com/prometheus/client_model/go"
 )
 
 // TestTheManualNamesEveryMetric: and none that does not exist, with exactly its
@@ -43,6 +45,30 @@ func TestTheManualNamesEveryMetric(t *testing.T) {
 	for name := range families {
 		if strings.HasPrefix(name, "sealgate_") && !documented[name] {
 			t.Errorf("%s is not in the manual", name)
+		}
+	}
+}
+
+// TestEveryAlertSeesTheFirstTime: an increase over what was not there before is
+// none, so the series that the manual's alerts count on are there from the start.
+func TestEveryAlertSeesTheFirstTime(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operations.md")
+	must(t, err)
+	_, reg := newMetrics(t)
+	families := gather(t, reg)
+	increase := regexp.MustCompile(`(?m)^increase\((\w+)(?:\{(\w+)=~?"([^"]*)"\})?\[`)
+	alerts := increase.FindAllStringSubmatch(string(manual), -1)
+	if len(alerts) < 3 {
+		t.Fatalf("the alerts of the manual are not found: %q", alerts)
+	}
+	for _, alert := range alerts {
+		name, label, values := alert[1], alert[2], strings.Split(alert[3], "|")
+		for _, value := range values {
+			if !slices.ContainsFunc(families[name].GetMetric(), func(m *dto.Metric) bool {
+				return label == "" || slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == label && l.GetValue() == value })
+			}) {
+				t.Errorf("no series of %s has the %s %q before the first", name, label, value)
+			}
 		}
 	}
 }

@@ -67,7 +67,7 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 	build.Set(1)
 	m.lastReloadOK.Set(1)
 	m.lastGood.SetToCurrentTime()
-	// An alert on an increase misses the step from no series to 1.
+	// As alarmReasons.
 	m.reloads.WithLabelValues("applied")
 	m.reloads.WithLabelValues("refused")
 
@@ -95,8 +95,7 @@ func (m *Metrics) AddRegistries(names ...string) {
 		}
 		m.refreshes.WithLabelValues(name, "ok")
 		m.standing.WithLabelValues(name)
-		m.clients.wouldChange.WithLabelValues(name)
-		m.clients.lengthDiffers.WithLabelValues(name)
+		m.clients.addRegistry(name)
 	}
 }
 

@@ -126,6 +126,11 @@ func TestRegisteringTwiceIsAnError(t *testing.T) {
 
 func TestEachRequestCountsUnderItsOwnWords(t *testing.T) {
 	m, reg := newMetrics(t)
+	mismatch := admin.RequestOutcome{Registry: registry, Route: "manifest-by-tag", Decision: "error", Reason: "upstream-mismatch", Status: 502}
+	alarms := []string{"decision", "error", "reason", "upstream-mismatch", "registry", registry}
+	checkValues(t, reg, []want{{"sealgate_decisions_total", alarms, 0}}) // there before the first
+	m.Request(mismatch)
+	checkValues(t, reg, []want{{"sealgate_decisions_total", alarms, 1}})
 	signed := admin.RequestOutcome{Registry: registry, Route: "manifest-by-tag", Decision: "allow", Reason: "signed", Status: 200, Bytes: 500, Duration: time.Millisecond}
 	m.Request(signed)
 	signed.SignedLengthDiffers = true
@@ -154,7 +159,7 @@ func TestEachRequestCountsUnderItsOwnWords(t *testing.T) {
 		{decisions, []string{"decision", "refuse", "reason", "unknown-host", "registry", ""}, 2},
 		{decisions, []string{"decision", "pass", "reason", "unpinned", "registry", registry}, 1},
 		{decisions, []string{"decision", "pass", "reason", "", "registry", registry}, -1},
-		{"sealgate_request_duration_seconds", []string{"route", "manifest-by-tag"}, 3},
+		{"sealgate_request_duration_seconds", []string{"route", "manifest-by-tag"}, 4},
 		{"sealgate_request_duration_seconds", []string{"route", "blob"}, 2},
 		{"sealgate_response_bytes_total", []string{"route", "manifest-by-tag"}, 1100},
 		{"sealgate_response_bytes_total", []string{"route", "blob"}, 7},

@@ -60,6 +60,11 @@ type requestMetrics struct {
 	series atomic.Pointer[map[requestLabels]*requestSeries]
 }
 
+// alarmReasons are the reasons of an access line that is an alarm. Their series
+// exist before the first: an alert on an increase misses the step from no series
+// to 1. Those of trust data are results of refreshes. Read only.
+var alarmReasons = []string{"upstream-mismatch", "upstream-two-readings"}
+
 type requestLabels struct{ registry, route, decision, reason, code string }
 
 // requestSeries are the series that one kind of outcome counts in.
@@ -96,12 +101,21 @@ func newRequestMetrics(registries *words) *requestMetrics {
 			"where"),
 		routes:  newWords(maxRoutes),
 		decided: newWords(maxDecisions),
-		reasons: newWords(maxReasons, ""),
+		reasons: newWords(maxReasons, append(alarmReasons, "")...),
 		known:   registries,
 	}
 	m.panics.WithLabelValues("request")
 	m.panics.WithLabelValues("refresh")
 	return m
+}
+
+// addRegistry makes the series exist that alerts look at.
+func (m *requestMetrics) addRegistry(name string) {
+	for _, reason := range alarmReasons {
+		m.decisions.WithLabelValues(name, "error", reason)
+	}
+	m.wouldChange.WithLabelValues(name)
+	m.lengthDiffers.WithLabelValues(name)
 }
 
 func (m *requestMetrics) collectors() []prometheus.Collector {

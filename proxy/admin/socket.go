@@ -20,12 +20,19 @@ const socketMode = 0o600
 // ListenControl listens on a unix socket that only the user of the process can
 // connect to, from its first moment on. A socket file that nobody listens on
 // any more is replaced; a live one, and any other file, is left alone and is an
-// error. Closing the listener removes the file. On systems other than Linux the
-// error is errors.ErrUnsupported.
+// error. Closing the listener removes the file; an empty path+".lock" stays. On
+// systems other than Linux the error is errors.ErrUnsupported.
 func ListenControl(path string) (net.Listener, error) {
 	if err := checkSocketPath(path); err != nil {
 		return nil, err
 	}
+	// Of two processes that find the same stale socket at once, the second would
+	// remove what the first has just made.
+	unlock, err := lock(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("control socket %q: %w", path, err)
+	}
+	defer unlock()
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

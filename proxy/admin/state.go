@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,12 +12,8 @@ import (
 const maxInUse = 100
 
 // State is what the process holds in memory at the moment; it may be another
-// after a reload. Its methods are called at every scrape, one scrape at a time.
-//
-// The implementation guarantees that hits and misses never go back while the
-// process runs: to those of a cache that has taken another's place it adds
-// what the other counted (of trustcache.Stats that is Hits and Misses, and
-// nothing else).
+// after a reload. Its methods are called at every scrape, concurrently where
+// scrapes overlap.
 type State interface {
 	// Trust returns one entry for each registry whose trust data is looked up.
 	Trust() []TrustState
@@ -48,14 +42,11 @@ type ManifestStats struct {
 type StateCollector struct {
 	state State
 	descs stateDescs
-
-	mu     sync.Mutex
-	counts map[string]float64 // the highest value of each counter so far
 }
 
 // NewStateCollector returns a collector of state.
 func NewStateCollector(state State) *StateCollector {
-	return &StateCollector{state: state, descs: describeState(), counts: map[string]float64{}}
+	return &StateCollector{state: state, descs: describeState()}
 }
 
 // Describe implements prometheus.Collector.
@@ -72,9 +63,7 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out := &sink{ch: ch, seen: map[string]bool{}}
+	out := sink(ch)
 	trust := c.state.Trust()
 	for _, t := range trust {
 		s := t.Stats
@@ -83,26 +72,36 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 		out.gauge(c.descs.snapshots, float64(s.Ended), t.Registry, "ended")
 		out.gauge(c.descs.trustBytes, float64(s.Bytes), t.Registry)
 		out.gauge(c.descs.trustUnknown, float64(s.Unknown), t.Registry)
-		out.counter(c.descs.trustRequests, c.highest("trust hit", t.Registry, s.Hits), t.Registry, "hit")
-		out.counter(c.descs.trustRequests, c.highest("trust miss", t.Registry, s.Misses), t.Registry, "miss")
+		out.counter(c.descs.trustRequests, s.Hits, t.Registry, "hit")
+		out.counter(c.descs.trustRequests, s.Misses, t.Registry, "miss")
 	}
 	m := c.state.Manifests()
 	out.gauge(c.descs.manifestBytes, float64(m.Bytes))
 	out.gauge(c.descs.manifestEntries, float64(m.Entries))
-	out.counter(c.descs.manifestRequests, c.highest("manifest hit", "", m.Hits), "hit")
-	out.counter(c.descs.manifestRequests, c.highest("manifest miss", "", m.Misses), "miss")
+	out.counter(c.descs.manifestRequests, m.Hits, "hit")
+	out.counter(c.descs.manifestRequests, m.Misses, "miss")
 	c.collectUses(out, trust)
 }
 
-// collectUses tells when the trust data of the repositories in use expires.
-func (c *StateCollector) collectUses(out *sink, trust []TrustState) {
+// collectUses tells when the trust data of the repositories in use expires: of
+// each the role that is first, and beside a timestamp the first of the others.
+func (c *StateCollector) collectUses(out sink, trust []TrustState) {
+	told := map[string]bool{} // two series with the same labels would spoil a scrape
 	for i, uses := range shareOut(trust) {
 		var earliest time.Time
 		for _, use := range uses {
-			out.time(c.descs.expiry, use.Expires, use.GUN, use.ExpiresRole)
-			out.time(c.descs.lastContact, use.Contact, use.GUN)
-			if earliest.IsZero() || !use.Expires.IsZero() && use.Expires.Before(earliest) {
-				earliest = use.Expires
+			gun := clean(use.GUN)
+			if told[gun] {
+				continue
+			}
+			told[gun] = true
+			out.time(c.descs.lastContact, use.Contact, gun)
+			out.time(c.descs.expiry, use.Expires, gun, use.ExpiresRole)
+			if clean(use.LastingRole) != clean(use.ExpiresRole) {
+				out.time(c.descs.expiry, use.LastingExpires, gun, use.LastingRole)
+			}
+			if earliest.IsZero() || !use.LastingExpires.IsZero() && use.LastingExpires.Before(earliest) {
+				earliest = use.LastingExpires
 			}
 		}
 		out.time(c.descs.earliestExpiry, earliest, trust[i].Registry)
@@ -136,52 +135,38 @@ func shareOut(trust []TrustState) [][]trustcache.Use {
 	return shares
 }
 
-// highest keeps a counter from going back by a little while a reload swaps
-// caches: Prometheus would take that for a restart and count all of it again.
-func (c *StateCollector) highest(counter, registry string, now uint64) float64 {
-	key := counter + " " + registry
-	c.counts[key] = max(c.counts[key], float64(now))
-	return c.counts[key]
-}
-
 // sink sends metrics whose labels others wrote, so that none of them can spoil
-// a scrape: bytes that are not UTF-8 are replaced, and of two series with the
-// same labels the first counts.
-type sink struct {
-	ch   chan<- prometheus.Metric
-	seen map[string]bool
-}
+// a scrape.
+type sink chan<- prometheus.Metric
 
-func (s *sink) gauge(desc *prometheus.Desc, value float64, labels ...string) {
+func (s sink) gauge(desc *prometheus.Desc, value float64, labels ...string) {
 	s.send(desc, prometheus.GaugeValue, value, labels)
 }
 
-func (s *sink) counter(desc *prometheus.Desc, value float64, labels ...string) {
-	s.send(desc, prometheus.CounterValue, value, labels)
+func (s sink) counter(desc *prometheus.Desc, value uint64, labels ...string) {
+	s.send(desc, prometheus.CounterValue, float64(value), labels)
 }
 
 // time leaves out a time that is not known.
-func (s *sink) time(desc *prometheus.Desc, t time.Time, labels ...string) {
+func (s sink) time(desc *prometheus.Desc, t time.Time, labels ...string) {
 	if !t.IsZero() {
 		s.gauge(desc, float64(t.Unix()), labels...)
 	}
 }
 
-func (s *sink) send(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
+func (s sink) send(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels []string) {
 	for i, label := range labels {
-		labels[i] = strings.ToValidUTF8(label, "\uFFFD")
+		labels[i] = clean(label)
 	}
-	key := fmt.Sprintf("%p %q", desc, labels)
-	if s.seen[key] {
-		return
-	}
-	s.seen[key] = true
 	metric, err := prometheus.NewConstMetric(desc, kind, value, labels...)
 	if err != nil {
 		metric = prometheus.NewInvalidMetric(desc, err)
 	}
-	s.ch <- metric
+	s <- metric
 }
+
+// clean replaces bytes that are not UTF-8.
+func clean(label string) string { return strings.ToValidUTF8(label, "\uFFFD") }
 
 // stateDescs are the metrics of a StateCollector.
 type stateDescs struct {
@@ -196,7 +181,8 @@ func describeState() stateDescs {
 	}
 	return stateDescs{
 		snapshots: d("sealgate_trust_snapshots",
-			"Repositories with verified trust data in memory: fresh (used without asking Notary), stale (standing, or waiting to be asked for) or ended (no longer usable).",
+			"Repositories with verified trust data in memory: fresh (used without asking Notary), "+
+				"stale (standing while Notary gives no good answer, or not asked for lately) or ended (no longer usable, and the last refresh failed).",
 			"registry", "state"),
 		trustBytes:   d("sealgate_trust_cache_bytes", "Estimated size of the verified trust data in memory.", "registry"),
 		trustUnknown: d("sealgate_trust_cache_unknown", "Repositories remembered for a moment as having no usable trust data.", "registry"),
@@ -206,12 +192,14 @@ func describeState() stateDescs {
 		manifestEntries:  d("sealgate_manifest_cache_entries", "Verified manifests in memory."),
 		manifestRequests: d("sealgate_manifest_cache_requests_total", "Lookups of signed manifests: hit when in memory, miss when the registry had to be asked.", "result"),
 		expiry: d("sealgate_trust_expiry_timestamp_seconds",
-			"When the trust data of a repository expires and which role expires first, in seconds since 1970; of at most 100 repositories, those used last.",
+			"When the trust data of a repository expires: the role that expires first and, where that is the timestamp, also the first of the others; "+
+				"in seconds since 1970; of at most 100 repositories, those used last.",
 			"gun", "role"),
 		lastContact: d("sealgate_trust_last_contact_timestamp_seconds",
-			"When Notary last gave a good answer for a repository, in seconds since 1970; of the same repositories as sealgate_trust_expiry_timestamp_seconds.",
+			"When Notary last gave a good answer for a repository, in seconds since 1970; it ages while nobody asks for the repository. "+
+				"Of the same repositories as sealgate_trust_expiry_timestamp_seconds.",
 			"gun"),
 		earliestExpiry: d("sealgate_trust_earliest_expiry_timestamp_seconds",
-			"When the first of the registry's repositories in sealgate_trust_expiry_timestamp_seconds expires, in seconds since 1970.", "registry"),
+			"When the first role of the registry's repositories in sealgate_trust_expiry_timestamp_seconds expires, timestamps left out, in seconds since 1970.", "registry"),
 	}
 }

@@ -33,7 +33,10 @@ func trustOf(name string, n int) admin.TrustState {
 				GUN:         fmt.Sprintf("%s/app-%d", name, i),
 				Expires:     epoch.Add(time.Duration(i) * time.Hour),
 				ExpiresRole: "timestamp",
-				Contact:     epoch.Add(-time.Minute),
+
+				LastingExpires: epoch.Add(time.Duration(1000+i) * time.Hour),
+				LastingRole:    "targets",
+				Contact:        epoch.Add(-time.Minute),
 			})
 		}
 		return uses
@@ -76,17 +79,24 @@ func TestExpiryIsToldOfTheRepositoriesUsedLast(t *testing.T) {
 	soon := trustOf("one", 3)
 	uses := soon.InUse(3)
 	uses[1].Expires, uses[1].ExpiresRole = epoch.Add(-time.Hour), "targets/releases"
-	uses[2].Contact, uses[2].Expires = time.Time{}, time.Time{}
+	uses[1].LastingExpires, uses[1].LastingRole = uses[1].Expires, uses[1].ExpiresRole
+	uses[2].Contact, uses[2].Expires, uses[2].LastingExpires = time.Time{}, time.Time{}, time.Time{}
 	soon.InUse = func(int) []trustcache.Use { return uses }
-	reg := collect(t, &fakeState{trust: []admin.TrustState{soon}})
+	calm := trustOf("two", 2)
+	reg := collect(t, &fakeState{trust: []admin.TrustState{soon, calm}})
 	at := float64(epoch.Unix())
+	if series := gather(t, reg)["sealgate_trust_expiry_timestamp_seconds"].GetMetric(); len(series) != 2+1+0+2*2 {
+		t.Errorf("expiries: %v", series)
+	}
 	checkValues(t, reg, []want{
 		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-0", "role", "timestamp"}, at},
+		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-0", "role", "targets"}, at + 1000*3600},
 		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-1", "role", "targets/releases"}, at - 3600},
 		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/app-2", "role", "timestamp"}, -1}, // not known
 		{"sealgate_trust_last_contact_timestamp_seconds", []string{"gun", "one/app-0"}, at - 60},
 		{"sealgate_trust_last_contact_timestamp_seconds", []string{"gun", "one/app-2"}, -1},
 		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "one"}, at - 3600},
+		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "two"}, at + 1000*3600}, // not the timestamp
 	})
 }
 
@@ -118,36 +128,28 @@ func TestAtMostAHundredRepositoriesHaveSeries(t *testing.T) {
 					t.Errorf("%s: fewer than %d have series", name, n)
 				}
 			}
-			for _, metric := range []string{"sealgate_trust_expiry_timestamp_seconds", "sealgate_trust_last_contact_timestamp_seconds"} {
-				if got := len(families[metric].GetMetric()); got != total {
-					t.Errorf("%s has %d series, not %d", metric, got, total)
+			for metric, want := range map[string]int{"sealgate_trust_expiry_timestamp_seconds": 2 * total, "sealgate_trust_last_contact_timestamp_seconds": total} {
+				if got := len(families[metric].GetMetric()); got != want {
+					t.Errorf("%s has %d series, not %d", metric, got, want)
 				}
 			}
 		})
 	}
 }
 
-func TestAStateOfAnotherReloadIsReadAndCountersNeverGoBack(t *testing.T) {
-	counts := func(hits uint64) *fakeState {
-		trust := trustOf("one", 1)
-		trust.Stats = trustcache.Stats{Hits: hits, Misses: hits / 2, Bytes: int64(hits)}
-		return &fakeState{trust: []admin.TrustState{trust}, manifests: admin.ManifestStats{Hits: hits, Misses: hits / 2}}
-	}
+func TestTheStateIsReadAtEveryScrape(t *testing.T) {
 	state := &fakeState{}
 	reg := collect(t, state)
-	for _, step := range []struct{ now, want uint64 }{
-		{100, 100},
-		{98, 100}, // a swap under way: the old cache's last hits are not carried over yet
-		{0, 100},
-		{104, 104},
-	} {
-		*state = *counts(step.now)
+	for _, hits := range []uint64{100, 98, 104} { // counters are told as they are
+		trust := trustOf("one", 1)
+		trust.Stats = trustcache.Stats{Hits: hits, Misses: hits / 2, Bytes: int64(hits)}
+		*state = fakeState{trust: []admin.TrustState{trust}, manifests: admin.ManifestStats{Hits: hits, Misses: hits / 2}}
 		checkValues(t, reg, []want{
-			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, float64(step.want)},
-			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, float64(step.want / 2)},
-			{"sealgate_manifest_cache_requests_total", []string{"result", "hit"}, float64(step.want)},
-			{"sealgate_manifest_cache_requests_total", []string{"result", "miss"}, float64(step.want / 2)},
-			{"sealgate_trust_cache_bytes", []string{"registry", "one"}, float64(step.now)},
+			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, float64(hits)},
+			{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, float64(hits / 2)},
+			{"sealgate_manifest_cache_requests_total", []string{"result", "hit"}, float64(hits)},
+			{"sealgate_manifest_cache_requests_total", []string{"result", "miss"}, float64(hits / 2)},
+			{"sealgate_trust_cache_bytes", []string{"registry", "one"}, float64(hits)},
 		})
 	}
 	*state = fakeState{trust: []admin.TrustState{trustOf("two", 1)}}
@@ -155,23 +157,22 @@ func TestAStateOfAnotherReloadIsReadAndCountersNeverGoBack(t *testing.T) {
 		{"sealgate_trust_cache_bytes", []string{"registry", "one"}, -1},
 		{"sealgate_trust_cache_requests_total", []string{"registry", "two", "result", "hit"}, 0},
 	})
-	*state = *counts(20)
-	checkValues(t, reg, []want{{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, 104}})
 }
 
 func TestStrangeLabelsDoNotBreakAScrape(t *testing.T) {
 	use := func(gun, role string) trustcache.Use {
-		return trustcache.Use{GUN: gun, ExpiresRole: role, Expires: epoch, Contact: epoch}
+		return trustcache.Use{GUN: gun, ExpiresRole: role, Expires: epoch, LastingRole: role + "\xff", LastingExpires: epoch, Contact: epoch}
 	}
 	strange := admin.TrustState{Registry: "one\xfe", InUse: func(int) []trustcache.Use {
 		return []trustcache.Use{
 			use("one/bad\xff", "targets/\xc0"),
 			use("one/bad\xfe", "targets/\xc1"), // the same once cleaned
+			{GUN: "one/same", ExpiresRole: "a\xfe", Expires: epoch, LastingRole: "a\xff", LastingExpires: epoch},
 			use("one/\"quoted\"\n{}", "timestamp"),
 			use("", ""),
 		}
 	}}
-	reg := collect(t, &fakeState{trust: []admin.TrustState{strange, strange}})
+	reg := collect(t, &fakeState{trust: []admin.TrustState{strange, {Registry: "two", InUse: strange.InUse}}})
 	checkValues(t, reg, []want{
 		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/bad\uFFFD", "role", "targets/\uFFFD"}, float64(epoch.Unix())},
 		{"sealgate_trust_expiry_timestamp_seconds", []string{"gun", "one/\"quoted\"\n{}", "role", "timestamp"}, float64(epoch.Unix())},

@@ -38,6 +38,7 @@ type Header struct {
 
 // key tells repositories apart: what one may read another may not have.
 type key struct {
+	origin     string // the registry's address: another one may not have it either
 	repository string // with the registry's name, as in a GUN
 	digest     [sha256.Size]byte
 }
@@ -69,19 +70,28 @@ func NewManifests(most int64) *Manifests {
 }
 
 func size(k key, v *Manifest) int64 {
-	return int64(len(v.Body) + len(v.MediaType) + len(k.repository) + overhead)
+	return int64(len(v.Body) + len(v.MediaType) + len(k.origin) + len(k.repository) + overhead)
 }
 
-// Get returns the manifest of the repository, nil where it is not held.
-func (m *Manifests) Get(repository string, digest [sha256.Size]byte) *Manifest {
+// Get returns the manifest of a repository of the registry at origin, nil where
+// it is not held.
+func (m *Manifests) Get(origin, repository string, digest [sha256.Size]byte) *Manifest {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, ok := m.lru.Get(key{repository, digest})
+	v, ok := m.lru.Get(key{origin, repository, digest})
 	if ok {
 		m.hits++
 	} else {
 		m.misses++
 	}
+	return v
+}
+
+// Peek is Get that counts neither as a hit nor as a use.
+func (m *Manifests) Peek(origin, repository string, digest [sha256.Size]byte) *Manifest {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, _ := m.lru.Peek(key{origin, repository, digest})
 	return v
 }
 
@@ -107,9 +117,9 @@ func Check(digest [sha256.Size]byte, body []byte, mediaType string) (*Manifest, 
 	}}, nil
 }
 
-// Put holds a manifest for the repository, unless it alone exceeds the bound.
-func (m *Manifests) Put(repository string, v *Manifest) {
-	k := key{repository, v.sum}
+// Put holds a manifest for a repository of the registry at origin, unless it alone exceeds the bound.
+func (m *Manifests) Put(origin, repository string, v *Manifest) {
+	k := key{origin, repository, v.sum}
 	if size(k, v) > m.most {
 		return
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+const origin = "https://registry.example.com"
+
 func manifest(t testing.TB, body string) *Manifest {
 	t.Helper()
 	m, err := Check(sha256.Sum256([]byte(body)), []byte(body), "a/b")
@@ -41,28 +43,31 @@ func TestCheckTakesOnlyTheBytesOfTheDigest(t *testing.T) {
 
 func TestAManifestIsHeldForItsRepositoryOnly(t *testing.T) {
 	c, m := NewManifests(1<<20), manifest(t, "x")
-	c.Put("r/a", m)
-	if got := c.Get("r/a", m.sum); got != m {
+	c.Put(origin, "r/a", m)
+	if got := c.Get(origin, "r/a", m.sum); got != m {
 		t.Errorf("got %v", got)
 	}
 	for _, repository := range []string{"r/b", "r/", "", "r/a/", "R/A"} {
-		if got := c.Get(repository, m.sum); got != nil {
+		if got := c.Get(origin, repository, m.sum); got != nil {
 			t.Errorf("%q has it too", repository)
 		}
 	}
-	if got := c.Get("r/a", sha256.Sum256(nil)); got != nil {
+	if got := c.Get("https://mirror.example.com", "r/a", m.sum); got != nil {
+		t.Error("a registry at another address has it too")
+	}
+	if got := c.Get(origin, "r/a", sha256.Sum256(nil)); got != nil {
 		t.Errorf("got %v for another digest", got)
 	}
 }
 
 func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 	one, two, three := manifest(t, "1"), manifest(t, "2"), manifest(t, "3")
-	c := NewManifests(2 * size(key{"r/a", one.sum}, one))
-	c.Put("r/a", one)
-	c.Put("r/a", two)
-	c.Get("r/a", one.sum)
-	c.Put("r/a", three)
-	if c.Get("r/a", one.sum) == nil || c.Get("r/a", two.sum) != nil || c.Get("r/a", three.sum) == nil {
+	c := NewManifests(2 * size(key{origin, "r/a", one.sum}, one))
+	c.Put(origin, "r/a", one)
+	c.Put(origin, "r/a", two)
+	c.Get(origin, "r/a", one.sum)
+	c.Put(origin, "r/a", three)
+	if c.Get(origin, "r/a", one.sum) == nil || c.Get(origin, "r/a", two.sum) != nil || c.Get(origin, "r/a", three.sum) == nil {
 		t.Error("want the second gone, and the others held")
 	}
 }
@@ -70,9 +75,9 @@ func TestTheLeastRecentlyUsedGoesFirst(t *testing.T) {
 func TestWhatAloneExceedsTheBoundIsNotHeld(t *testing.T) {
 	small, big := manifest(t, "x"), manifest(t, string(make([]byte, 4096)))
 	c := NewManifests(2048)
-	c.Put("r/a", small)
-	c.Put("r/a", big)
-	if c.Get("r/a", big.sum) != nil || c.Get("r/a", small.sum) == nil {
+	c.Put(origin, "r/a", small)
+	c.Put(origin, "r/a", big)
+	if c.Get(origin, "r/a", big.sum) != nil || c.Get(origin, "r/a", small.sum) == nil {
 		t.Error("want the small one held and the big one not")
 	}
 }
@@ -80,9 +85,9 @@ func TestWhatAloneExceedsTheBoundIsNotHeld(t *testing.T) {
 func TestPuttingAgainCountsOnce(t *testing.T) {
 	c, m := NewManifests(1<<20), manifest(t, "x")
 	for range 10 {
-		c.Put("r/a", m)
+		c.Put(origin, "r/a", m)
 	}
-	if want := size(key{"r/a", m.sum}, m); c.bytes != want || c.lru.Len() != 1 {
+	if want := size(key{origin, "r/a", m.sum}, m); c.bytes != want || c.lru.Len() != 1 {
 		t.Errorf("%d bytes in %d entries, want %d in 1", c.bytes, c.lru.Len(), want)
 	}
 }
@@ -98,8 +103,8 @@ func TestTheBoundHoldsUnderLoad(t *testing.T) {
 				body := fmt.Sprintf("%0*d", 1+rng.IntN(3000), rng.IntN(100))
 				repository := fmt.Sprint("r/", rng.IntN(10))
 				m := manifest(t, body)
-				c.Put(repository, m)
-				if got := c.Get(repository, m.sum); got != nil && got.Digest != m.Digest {
+				c.Put(origin, repository, m)
+				if got := c.Get(origin, repository, m.sum); got != nil && got.Digest != m.Digest {
 					t.Errorf("got %s for %s", got.Digest, m.Digest)
 				}
 			}

@@ -26,6 +26,11 @@ func TestASnapshotExpiresWithTheFirstRoleThatDecides(t *testing.T) {
 			w.publish()
 			snap := w.verified(w.source(), nil)
 			at, which := snap.Expires()
+			for _, e := range snap.Evidence() {
+				if e.Role == role && e.Decides != (want != 0) {
+					t.Errorf("evidence says of %s that it decides: %t", role, e.Decides)
+				}
+			}
 			if want == 0 {
 				if which == role || at.Before(w.now().Add(time.Hour)) {
 					t.Errorf("ends at %s with %s, which decides nothing", at, which)

@@ -43,14 +43,14 @@ func (m *memo) expires(ts *timestampFile) (time.Time, string) {
 // evidence lists the roles in the order of the workflow, those left out last.
 func (m *memo) evidence(ts *timestampFile) []trustcache.Evidence {
 	list := make([]trustcache.Evidence, 0, 3+len(m.roles)+len(m.notes))
-	add := func(role string, v verified) {
-		list = append(list, trustcache.Evidence{Role: role, Version: v.version, Expires: v.expires, KeyIDs: v.signers})
+	add := func(role string, decides bool, v verified) {
+		list = append(list, trustcache.Evidence{Role: role, Version: v.version, Expires: v.expires, Decides: decides, KeyIDs: v.signers})
 	}
-	add("root", m.root.verified)
-	add("timestamp", ts.verified)
-	add("snapshot", m.snapshot.verified)
+	add("root", true, m.root.verified)
+	add("timestamp", true, ts.verified)
+	add("snapshot", true, m.snapshot.verified)
 	for _, r := range m.roles {
-		add(r.name, r.verified)
+		add(r.name, decides(r.name), r.verified)
 	}
 	return append(list, m.notes...)
 }

@@ -46,7 +46,7 @@ func (s *Source) Verified(gun string) (keys []RootKey, err error) {
 	if u.state, err = s.opts.Store.Load(gun); err != nil {
 		return nil, u.unreachable("trust state cannot be read")
 	}
-	if u.state == nil {
+	if !u.state.known() {
 		return nil, nil
 	}
 	r, err := u.readRoot(u.state.Root, nil)

@@ -58,7 +58,7 @@ func TestVerifiedKeysAreThoseThatSignedTheNewestRoot(t *testing.T) {
 	must(t, err)
 	wantRootKeys(t, keys, newest)
 	w.wantAsked()
-	must(t, s.Forget(w.gun))
+	must2(s.Forget(w.gun))
 	if keys, err := s.Verified(w.gun); err != nil || keys != nil {
 		t.Errorf("forgotten, and there are %v, %v", keys, err)
 	}

@@ -97,15 +97,18 @@ func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 	return nil, fmt.Errorf("%w: %s: its trust state is changed by others all the time", trustcache.ErrUnreachable, gun)
 }
 
-// Forget drops what is remembered of gun in the Store: its roots and versions.
+// Forget drops what is remembered of gun in the Store, its roots and versions,
+// and says whether anything was.
 // The next Fetch looks at it for the first time, and so does one that is under
 // way, whatever it has verified so far. Where a cache holds snapshots of gun,
 // forget it here first and there afterwards.
-func (s *Source) Forget(gun string) error {
+func (s *Source) Forget(gun string) (known bool, err error) {
+	state, err := s.opts.Store.Load(gun)
+	known = err != nil || state.known() // what cannot be read is there
 	if err := s.opts.Store.Forget(gun); err != nil {
-		return fmt.Errorf("forget %q: %w", gun, err)
+		return known, fmt.Errorf("forget %q: %w", gun, err)
 	}
-	return nil
+	return known, nil
 }
 
 // Accepts says whether the root of a snapshot that a Source made, this one or
@@ -129,7 +132,7 @@ func (s *Source) Accepts(snap *trustcache.Snapshot) bool {
 	}
 	var err error
 	defer trustcache.CatchPanic(u.gun, &err) // a library over what is stored
-	if u.state, err = s.opts.Store.Load(u.gun); err != nil || u.state == nil || sha256.Sum256(u.state.Root) != m.root.hash {
+	if u.state, err = s.opts.Store.Load(u.gun); err != nil || !u.state.known() || sha256.Sum256(u.state.Root) != m.root.hash {
 		return false
 	}
 	if err = u.recall(); err != nil {

@@ -23,7 +23,7 @@ type Floor struct {
 // newest verified root and the floor of every role ever seen. It is not
 // modified once it has been saved.
 type State struct {
-	Root []byte
+	Root []byte // nil for a repository that is not known
 	// Anchor is the root that itself matched the pins, or was the first one
 	// seen, and that Root descends from; nil where Root is its own anchor.
 	Anchor []byte
@@ -33,16 +33,22 @@ type State struct {
 // ErrConflict: what is stored is no longer what was loaded.
 var ErrConflict = errors.New("the trust state was changed by another")
 
+// known says whether s is the state of a repository that was verified once. s
+// may be nil.
+func (s *State) known() bool { return s != nil && s.Root != nil }
+
 // Store keeps the State of each GUN. Implementations are safe for concurrent
 // use; several Sources may share one.
 type Store interface {
-	// Load returns the state of gun, nil where there is none.
+	// Load returns the state of gun. For one that is not known that is nil or,
+	// where it was forgotten, a state without a root.
 	Load(gun string) (*State, error)
 	// Save replaces old, which Load returned, by state: the whole of it or
 	// nothing. Where old is no longer what is stored, because another saved or
 	// forgot it, it stores nothing and returns an error that wraps ErrConflict.
 	Save(gun string, old, state *State) error
-	// Forget drops the state of gun, if there is any.
+	// Forget drops the state of gun. Whatever was loaded before, also that there
+	// is none, cannot be replaced any more.
 	Forget(gun string) error
 }
 
@@ -77,7 +83,7 @@ func (m *MemoryStore) Save(gun string, old, state *State) error {
 func (m *MemoryStore) Forget(gun string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.states, gun)
+	m.states[gun] = &State{}
 	return nil
 }
 

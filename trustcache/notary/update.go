@@ -27,7 +27,8 @@ type update struct {
 	gun    string
 	now    time.Time
 	pins   Pins
-	state  *State // nil for a repository never verified
+	loaded *State // what the Store has
+	state  *State // the same, nil for a repository never verified
 	prev   *trustcache.Snapshot
 	memo   *memo // what prev was built from, nil without it
 
@@ -48,11 +49,12 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 		return nil, fmt.Errorf("%w: %s", trustcache.ErrUnpinned, gun)
 	}
 	var err error
-	if u.state, err = s.opts.Store.Load(gun); err != nil {
+	if u.loaded, err = s.opts.Store.Load(gun); err != nil {
 		return nil, u.unreachable("trust state cannot be read")
 	}
 	var known map[string][]Floor
-	if u.state != nil {
+	if u.loaded.known() {
+		u.state = u.loaded
 		known = u.state.Floors
 		if prev != nil {
 			u.memo, _ = prev.Memo().(*memo)
@@ -132,7 +134,7 @@ func (u *update) save() error {
 	if u.anchor != u.root {
 		state.Anchor = exact(u.anchor.raw)
 	}
-	err := u.source.opts.Store.Save(u.gun, u.state, state)
+	err := u.source.opts.Store.Save(u.gun, u.loaded, state)
 	switch {
 	case errors.Is(err, ErrConflict):
 		return err
