@@ -339,15 +339,23 @@ type ContentTrust struct {
 // TrustPinning says which roots of trust are accepted, by pattern (see
 // MatchPattern): the exact name of a repository, or a wildcard over
 // repositories; each begins with the name of a configured registry.
+//
+// One kind decides for a repository: CertIDs where one of its patterns matches,
+// else RootKeys, else CA; within it the best match alone (see BestMatch). So a
+// wildcard in CertIDs decides before an exact name in RootKeys. As many keys as
+// a root demands have to match.
 type TrustPinning struct {
 	// RootKeys are canonical IDs of root keys: 64 lower-case hexadecimal
 	// digits, at least one for each pattern. Default none.
 	RootKeys map[string][]string
-	// CertIDs are IDs of root certificates. Default none; others are not
-	// supported yet.
+	// CertIDs are IDs of root certificates as root files list them, which
+	// "docker trust inspect" prints for root keys: 64 lower-case hexadecimal
+	// digits, at least one for each pattern. A certificate counts while it is
+	// valid. Default none.
 	CertIDs map[string][]string
-	// CA are absolute paths of PEM files with the CA of root certificates.
-	// Default none; others are not supported yet.
+	// CA are absolute paths of PEM files with at least one authority (see
+	// LoadCAs) to which root certificates have to lead, directly or through
+	// others that come with them, all of them valid. Default none.
 	CA map[string]string
 	// OfficialLibraryImages is always false. The key is Mirantis Container
 	// Runtime's; true is an error, since Docker has retired those signatures.

@@ -143,7 +143,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				"docker.io/library/alpine":   {aKeyID, strings.Repeat("0", 64)},
 				"registry.example.com/*":     {aKeyID},
 				"registry.example.com/a_b/*": {aKeyID},
-			}},
+			}, CertIDs: map[string][]string{"registry.example.com/c": {aKeyID}}, CA: map[string]string{"docker.io/*": in("authority.pem")}},
 			Signers: map[string]Signer{
 				"qa": {Keys: []string{aKeyID}}, "security": {CertFile: in("ca.pem")}, "build": {Role: "targets/build"},
 			},
@@ -355,7 +355,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{
 			"nothing pinned, memory by default", minimal,
-			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning.root-keys covers a repository of "registry.example.com:5000", and trust-on-first-use is off: none of its tags is visible`},
+			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: none of its tags is visible`},
 		},
 		{
 			"filesystem, pinned",
@@ -393,7 +393,7 @@ func TestWarnings(t *testing.T) {
 		{
 			"permissive",
 			strings.Replace(minimal, "enforced", "permissive", 1),
-			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning.root-keys covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
+			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
 				"content-trust.mode: permissive enforces nothing: every tag is served"},
 		},
 		{

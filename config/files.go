@@ -15,7 +15,7 @@ func (v *validator) certificates(key, file string) {
 	}
 	data, err := readFile(file)
 	if err == nil {
-		err = checkCertificates(data, file)
+		_, err = parseCertificates(data, file)
 	}
 	if err != nil {
 		v.add(key, "%s", err)
@@ -26,7 +26,7 @@ func (v *validator) certificates(key, file string) {
 func (v *validator) pair(certKey, certFile, keyKey, keyFile string) {
 	cert, err := readFile(certFile)
 	if err == nil {
-		err = checkCertificates(cert, certFile)
+		_, err = parseCertificates(cert, certFile)
 	}
 	key, keyErr := readFile(keyFile)
 	if keyErr == nil && err == nil {
@@ -42,21 +42,24 @@ func (v *validator) pair(certKey, certFile, keyKey, keyFile string) {
 	}
 }
 
-func checkCertificates(data []byte, file string) error {
-	found := false
+// parseCertificates returns the certificates in PEM text, of which there has to
+// be one. What else is in it is passed over.
+func parseCertificates(data []byte, file string) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return fmt.Errorf("%s holds a certificate that cannot be read: %w", quote(file), err)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s holds a certificate that cannot be read: %w", quote(file), err)
 		}
-		found = true
+		all = append(all, cert)
 	}
-	if !found {
-		return fmt.Errorf("%s holds no certificate: expected PEM (-----BEGIN CERTIFICATE-----)", quote(file))
+	if all == nil {
+		return nil, fmt.Errorf("%s holds no certificate: expected PEM (-----BEGIN CERTIFICATE-----)", quote(file))
 	}
-	return nil
+	return all, nil
 }
 
 // readFile reads a regular file of a size that is right for certificates and

@@ -15,15 +15,18 @@ import (
 )
 
 // fixtures makes a directory with the files that configurations in tests name:
-// ca.pem, tls.crt with tls.key, other.key (of another certificate), broken.pem.
+// ca.pem, tls.crt with tls.key, other.key (of another certificate), broken.pem;
+// authority.pem and expired.pem, which are of CAs (ca.pem is of a server that
+// stands for itself), and mixed.pem with all three.
 func fixtures(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name, kind string, der []byte) {
+	write := func(name, kind string, der []byte) []byte {
 		data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return data
 	}
 	newKey := func(name string) *ecdsa.PrivateKey {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -47,8 +50,25 @@ func fixtures(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write("ca.pem", "CERTIFICATE", der)
 	write("tls.crt", "CERTIFICATE", der)
 	write("broken.pem", "CERTIFICATE", der[:40])
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "signing CA"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0),
+	}
+	expired := *authority
+	expired.NotAfter = time.Unix(1<<30, 0)
+	var mixed []byte
+	mixed = append(mixed, write("ca.pem", "CERTIFICATE", der)...)
+	for name, template := range map[string]*x509.Certificate{"authority.pem": authority, "expired.pem": &expired} {
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mixed = append(mixed, write(name, "CERTIFICATE", der)...)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mixed.pem"), mixed, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }

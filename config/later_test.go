@@ -60,8 +60,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
 		{inNotary, "credentials: anonymous", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].notary.credentials"},
 		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},
-		{inTrust, "trust-pinning: {cert-ids: {}}", []string{"trust-pinning: {cert-ids: {registry.example.com/a: [" + aKeyID + "]}}"}, "content-trust.trust-pinning.cert-ids"},
-		{inTrust, "trust-pinning: {ca: {}}", []string{"trust-pinning: {ca: {registry.example.com/a: ca.pem}}"}, "content-trust.trust-pinning.ca"},
 		{inTrust, "allow-expired-cached-trust-data: false", []string{"allow-expired-cached-trust-data: true"}, "content-trust.allow-expired-cached-trust-data"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }

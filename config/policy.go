@@ -43,23 +43,13 @@ func (v *validator) signers(path string, signers map[string]Signer) {
 		v.require(key, name != "", "a signer needs a name")
 		v.exactlyOne(key, "keys, cert-file and role", "keys", "cert-file", "role")
 		if v.given[child(key, "keys")] {
-			v.keyIDs(child(key, "keys"), s.Keys, "key ID", "give at least one key")
+			v.require(child(key, "keys"), len(s.Keys) > 0, "an empty list: expected at least one key ID")
+			v.ids(child(key, "keys"), s.Keys, "key ID", "as the signer's client prints them")
 		}
 		v.certificates(child(key, "cert-file"), s.CertFile)
 		if v.given[child(key, "role")] {
 			v.role(child(key, "role"), s.Role)
 		}
-	}
-}
-
-// keyIDs checks a list of canonical key IDs.
-func (v *validator) keyIDs(key string, ids []string, what, empty string) {
-	v.require(key, len(ids) > 0, "an empty list: expected at least one %s, %s", what, empty)
-	seen := map[string]string{}
-	for i, id := range ids {
-		at := element(key, i)
-		v.require(at, keyID.MatchString(id), "%s is not a %s: expected 64 lower-case hexadecimal digits, as the publisher's client prints them", quote(id), what)
-		v.distinct(seen, id, at, "leave it out")
 	}
 }
 
@@ -79,8 +69,8 @@ func (v *validator) policies(path string, t *ContentTrust) {
 		at := func(name string) string { return child(element(path, i), name) }
 		if p.Match == "" {
 			v.require(at("match"), false, "is missing: expected the name of a repository, or a wildcard such as %q", "registry.example.com/prod/*")
-		} else if err := checkPattern(p.Match, v.registryNames(p.Match)); err != nil {
-			v.add(at("match"), "%s", err)
+		} else {
+			v.pattern(at("match"), p.Match)
 		}
 		v.distinct(matches, p.Match, at("match"), "one policy decides for a match")
 		v.require(at("roles"), p.Roles == nil || len(p.Roles) > 0, "an empty list: leave it out for Docker's rule (targets/releases, then targets)")
@@ -118,17 +108,4 @@ func (v *validator) tagPattern(key, pattern string) {
 	case !tagPattern.MatchString(pattern) || len(pattern) > 128:
 		v.require(key, false, `%s is not a tag or a pattern of tags: expected letters, digits, "_", "." and "-", and "*" for any of them, such as "dev-*"`, quote(pattern))
 	}
-}
-
-// registryNames are the names that a pattern may begin with; where a name is
-// missing, which is reported where it is missing, also its own.
-func (v *validator) registryNames(pattern string) []string {
-	var names []string
-	for _, r := range v.c.Registries {
-		names = append(names, r.Name)
-	}
-	if len(names) == 0 || slices.Contains(names, "") {
-		return []string{strings.Split(pattern, "/")[0]}
-	}
-	return names
 }

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"maps"
 	"net"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -268,38 +266,6 @@ func (v *validator) contentTrust() {
 	v.limits(at("limits"), t.Limits)
 	v.signers(at("signers"), t.Signers)
 	v.policies(at("policies"), t)
-}
-
-var keyID = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-func (v *validator) trustPinning(path string, p *TrustPinning) {
-	rootKeys := child(path, "root-keys")
-	var names []string
-	for _, r := range v.c.Registries {
-		names = append(names, r.Name)
-	}
-	for _, pattern := range slices.Sorted(maps.Keys(p.RootKeys)) {
-		key, ids := child(rootKeys, pattern), p.RootKeys[pattern]
-		known := names
-		if len(names) == 0 || slices.Contains(names, "") {
-			known = []string{strings.Split(pattern, "/")[0]} // a missing name is reported where it is missing
-		}
-		if err := checkPattern(pattern, known); err != nil {
-			v.add(key, "%s", err)
-		}
-		v.require(key, len(ids) > 0, "an empty list: expected at least one root key ID, or leave the pattern out")
-		seen := map[string]string{}
-		for i, id := range ids {
-			at := element(key, i)
-			v.require(at, keyID.MatchString(id), "%s is not a root key ID: expected 64 lower-case hexadecimal digits, as the publisher's client prints them", quote(id))
-			v.distinct(seen, id, at, "leave it out")
-		}
-	}
-	v.later(child(path, "cert-ids"), len(p.CertIDs) > 0, "leave it out; pin root-keys")
-	v.later(child(path, "ca"), len(p.CA) > 0, "leave it out; pin root-keys")
-	if p.OfficialLibraryImages {
-		v.add(child(path, "official-library-images"), "must be false: Docker has retired the signatures of the official images; sign what you approve in a Notary of your own, and pin your own key in root-keys")
-	}
 }
 
 func (v *validator) limits(path string, l Limits) {

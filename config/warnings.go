@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Warnings are things that are allowed but that an operator should be told at
@@ -43,12 +44,12 @@ func (c *Config) Warnings() []string {
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
-		if t := c.ContentTrust; t.demandsTrust(r.Name) && !t.TrustOnFirstUse && !c.hasPin(r.Name) {
+		if t := c.ContentTrust; t.demandsTrust(r.Name) && !t.TrustOnFirstUse && !t.TrustPinning.covers(r.Name) {
 			outcome := "none of its tags is visible"
 			if t.Mode == Permissive {
 				outcome = "enforced would hide all of its tags"
 			}
-			warn(child(path, "name"), "no pin in content-trust.trust-pinning.root-keys covers a repository of %q, and trust-on-first-use is off: %s", r.Name, outcome)
+			warn(child(path, "name"), "no pin in content-trust.trust-pinning covers a repository of %q, and trust-on-first-use is off: %s", r.Name, outcome)
 		}
 	}
 	switch c.ContentTrust.Mode {
@@ -70,18 +71,9 @@ func (c *Config) Warnings() []string {
 			warn(child("content-trust.signers", name), "no policy requires this signer")
 		}
 	}
+	c.ContentTrust.TrustPinning.warnings("content-trust.trust-pinning", time.Now(), warn)
 	if c.ContentTrust.TrustOnFirstUse {
 		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed, after every start anew while trust state is kept in memory")
 	}
 	return all
-}
-
-// hasPin is whether a pin covers a repository of the registry of this name.
-func (c *Config) hasPin(name string) bool {
-	for pattern := range c.ContentTrust.TrustPinning.RootKeys {
-		if strings.HasPrefix(pattern, name+"/") {
-			return true
-		}
-	}
-	return false
 }

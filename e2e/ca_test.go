@@ -73,6 +73,36 @@ func signerPair(dir, name string) (certFile, keyFile string, err error) {
 	return writePair(dir, name, template, nil, nil)
 }
 
+// rootCert writes a certificate for the root key of a repository, whose public
+// half is in a PEM file.
+func (a *authority) rootCert(certFile, publicFile, gun string) error {
+	text, err := os.ReadFile(publicFile)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return fmt.Errorf("no PEM in %s", publicFile)
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: gun},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().AddDate(1, 0, 0), // clients warn half a year before
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, public, a.key)
+	if err != nil {
+		return err
+	}
+	return writePEM(certFile, "CERTIFICATE", der)
+}
+
 // writePair issues template under parent, or under itself where parent is nil.
 func writePair(dir, name string, template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (certFile, keyFile string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

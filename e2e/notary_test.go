@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -58,11 +59,9 @@ type publisher struct {
 }
 
 func (p *publisher) cli(arguments ...string) (string, error) {
-	env := []string{
-		"NOTARY_ROOT_PASSPHRASE=root passphrase",
-		"NOTARY_TARGETS_PASSPHRASE=targets passphrase",
-		"NOTARY_SNAPSHOT_PASSPHRASE=snapshot passphrase",
-		"NOTARY_DELEGATION_PASSPHRASE=delegation passphrase",
+	var env []string
+	for _, role := range []string{"ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"} {
+		env = append(env, "NOTARY_"+role+"_PASSPHRASE=a passphrase") // one: for "key generate -o" a key has no role
 	}
 	return run(env, append([]string{"notary", "-d", p.dir, "-s", p.server, "--tlscacert", p.ca}, arguments...)...)
 }
@@ -70,6 +69,19 @@ func (p *publisher) cli(arguments ...string) (string, error) {
 // begin creates a repository's trust data with nothing signed in it.
 func (p *publisher) begin(gun string) error {
 	_, err := p.cli("init", "-p", gun)
+	return err
+}
+
+// beginUnder is begin with a new root key, in a certificate of that authority.
+func (p *publisher) beginUnder(ca *authority, gun string) error {
+	name := filepath.Join(p.dir, "root-of-"+strings.ReplaceAll(gun, "/", "_"))
+	if _, err := p.cli("key", "generate", "ecdsa", "--role", "root", "-o", name); err != nil {
+		return err
+	}
+	if err := ca.rootCert(name+"-cert.pem", name+".pem", gun); err != nil {
+		return err
+	}
+	_, err := p.cli("init", "-p", gun, "--rootkey", name+"-key.pem", "--rootcert", name+"-cert.pem")
 	return err
 }
 
@@ -115,6 +127,47 @@ func (p *publisher) rootKey() (string, error) {
 	for line := range strings.Lines(out) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == "root" {
 			return f[1], nil
+		}
+	}
+	return "", fmt.Errorf("no root key in:\n%s", out)
+}
+
+// certID is the ID of the root certificate of a repository, as docker prints it.
+func (p *publisher) certID(gun string) (string, error) {
+	server, err := url.Parse(p.server)
+	if err != nil {
+		return "", err
+	}
+	config := filepath.Join(p.dir, "docker")
+	trusted := filepath.Join(config, "tls", server.Host)
+	if err := os.MkdirAll(trusted, 0o700); err != nil {
+		return "", err
+	}
+	ca, err := os.ReadFile(p.ca)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(trusted, "ca.crt"), ca, 0o600); err != nil {
+		return "", err
+	}
+	out, err := run([]string{"DOCKER_CONFIG=" + config, "DOCKER_CONTENT_TRUST_SERVER=" + p.server}, "docker", "trust", "inspect", gun)
+	if err != nil {
+		return "", err
+	}
+	var repositories []struct {
+		AdministrativeKeys []struct {
+			Name string
+			Keys []struct{ ID string }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &repositories); err != nil {
+		return "", fmt.Errorf("docker trust inspect: %w: %s", err, out)
+	}
+	for _, repository := range repositories {
+		for _, role := range repository.AdministrativeKeys {
+			if role.Name == "Root" && len(role.Keys) == 1 {
+				return role.Keys[0].ID, nil
+			}
 		}
 	}
 	return "", fmt.Errorf("no root key in:\n%s", out)

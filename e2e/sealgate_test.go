@@ -26,6 +26,8 @@ type settings struct {
 	credentials string
 	mode        string
 	rootKeys    map[string]string // pattern → root key ID
+	certIDs     map[string]string // pattern → root certificate ID
+	caFiles     map[string]string // pattern → PEM file of an authority of root certificates
 	firstUse    bool
 	refresh     time.Duration
 	maxStale    time.Duration
@@ -71,11 +73,14 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	}
 	line("content-trust:")
 	line("  mode: %s", s.mode)
-	if len(s.rootKeys) > 0 {
-		line("  trust-pinning:")
-		line("    root-keys:")
-		for _, pattern := range slices.Sorted(maps.Keys(s.rootKeys)) {
-			line("      %q: [%s]", pattern, s.rootKeys[pattern])
+	line("  trust-pinning:")
+	for _, kind := range []struct {
+		key, entry string
+		pins       map[string]string
+	}{{"root-keys", "[%s]", s.rootKeys}, {"cert-ids", "[%s]", s.certIDs}, {"ca", "%q", s.caFiles}} {
+		line("    %s:", kind.key)
+		for _, pattern := range slices.Sorted(maps.Keys(kind.pins)) {
+			line("      %q: "+kind.entry, pattern, kind.pins[pattern])
 		}
 	}
 	line("  trust-on-first-use: %t", s.firstUse)

@@ -54,10 +54,14 @@ func newLasting(log zerolog.Logger) (lasting, error) {
 // over what before, nil at the start, knows and may still be believed. Close
 // them when done.
 func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
+	pins, err := newPins(cfg.ContentTrust.TrustPinning)
+	if err != nil {
+		return nil, err
+	}
 	p := &parts{cfg: cfg}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
-		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust)
+		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins)
 		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
@@ -109,7 +113,7 @@ func (p *parts) close() {
 	}
 }
 
-func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (proxy.Registry, registryParts, error) {
+func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
 	asking, err := transport(upstream.Options{MaxConns: maxAsking}, reg.UpstreamCAFile, "", "")
 	if err != nil {
@@ -153,7 +157,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust) (
 		URL:       reg.Notary.URL,
 		Transport: l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
 		Store:     l.memory,
-		RootKeys:  rootKeys(ct.TrustPinning),
+		Pins:      pins,
 		Policy: policies(ct, func(p config.Policy) *notary.Policy {
 			return &notary.Policy{Roles: p.Roles, Required: required(p, signers)}
 		}),
@@ -225,17 +229,6 @@ func readSigners(ct config.ContentTrust) (map[string]notary.Signer, error) {
 		signers[name] = made
 	}
 	return signers, nil
-}
-
-// rootKeys finds the pins of a GUN: the exact name, then the longest wildcard.
-func rootKeys(pins config.TrustPinning) func(gun string) []string {
-	return func(gun string) []string {
-		pattern, ok := config.BestMatch(pins.RootKeys, gun)
-		if !ok {
-			return nil
-		}
-		return pins.RootKeys[pattern]
-	}
 }
 
 func expose(e string) proxy.Expose {

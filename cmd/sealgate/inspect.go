@@ -29,6 +29,9 @@ roles, signers and expiries. It asks Notary now, and the registry not at all; a
 running gate may be up to "refresh" behind, and knows what it has seen since its
 start: data that stands, has disappeared or was rolled back. Its log says so.
 
+Root keys are shown in the forms that pins want: the root key ID for root-keys,
+the certificate ID for cert-ids, and who issued the certificate (ca).
+
 REPO is the full name (registry.example.com/app),
 or without the registry's name where the configuration has only one registry.
 
@@ -109,19 +112,20 @@ func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string
 
 // The report's JSON is for scripts; fields are only ever added.
 type inspectReport struct {
-	GUN     string           `json:"gun"`
-	Mode    string           `json:"mode"`
-	Policy  string           `json:"policy,omitempty"` // its match
-	Signers []string         `json:"required_signers,omitempty"`
-	Exempt  []string         `json:"exempt_tags,omitempty"`
-	Error   string           `json:"error,omitempty"`
-	Expires *time.Time       `json:"expires,omitempty"`
-	First   string           `json:"expires_first,omitempty"`
-	Roles   []inspectRole    `json:"roles,omitempty"`
-	Signed  []inspectTag     `json:"signed"`
-	Hidden  []inspectTag     `json:"hidden,omitempty"`
-	Offered []inspectOffered `json:"offered_not_verified,omitempty"`
-	Tag     *inspectVerdict  `json:"tag,omitempty"`
+	GUN      string           `json:"gun"`
+	Mode     string           `json:"mode"`
+	Policy   string           `json:"policy,omitempty"` // its match
+	Signers  []string         `json:"required_signers,omitempty"`
+	Exempt   []string         `json:"exempt_tags,omitempty"`
+	Error    string           `json:"error,omitempty"`
+	Expires  *time.Time       `json:"expires,omitempty"`
+	First    string           `json:"expires_first,omitempty"`
+	Roles    []inspectRole    `json:"roles,omitempty"`
+	RootKeys []inspectRootKey `json:"root_keys,omitempty"` // of the verified root
+	Signed   []inspectTag     `json:"signed"`
+	Hidden   []inspectTag     `json:"hidden,omitempty"`
+	Offered  []inspectRootKey `json:"offered_not_verified,omitempty"`
+	Tag      *inspectVerdict  `json:"tag,omitempty"`
 
 	err error
 }
@@ -142,9 +146,12 @@ type inspectTag struct {
 	Why     string   `json:"why,omitempty"`
 }
 
-type inspectOffered struct {
-	KeyID   string    `json:"key_id"`
+// inspectRootKey is a root key in the forms that pins want.
+type inspectRootKey struct {
+	KeyID   string    `json:"key_id"`         // for root-keys
+	CertID  string    `json:"certificate_id"` // for cert-ids
 	Subject string    `json:"subject"`
+	Issuer  string    `json:"issuer"`
 	Expires time.Time `json:"expires"`
 }
 
@@ -161,6 +168,7 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 		report.err = fmt.Errorf("%w: no notary is configured for %s", trustcache.ErrUnreachable, reg.name)
 	} else if view, report.err = reg.trust.Tag(ctx, gun, tag); report.err == nil {
 		report.describe(view)
+		report.verifiedRoot(reg.source)
 	}
 	decision := proxy.Decide(gun, tag, view, report.err)
 	if report.err != nil {
@@ -207,15 +215,27 @@ func (r *inspectReport) apply(p *config.Policy) {
 	}
 }
 
-// offer shows the keys that the server offers, for a human to compare.
+// verifiedRoot shows the keys that signed the root. What was verified is still
+// stored a moment later; where it is not, there is nothing to show.
+func (r *inspectReport) verifiedRoot(source *notary.Source) {
+	if keys, err := source.Verified(r.GUN); err == nil {
+		r.RootKeys = newInspectRootKeys(keys)
+	}
+}
+
+// offer shows the keys that the server offers, for a human to compare; none
+// where there is nothing to compare with.
 func (r *inspectReport) offer(ctx context.Context, source *notary.Source) {
-	keys, err := source.Offered(ctx, r.GUN)
-	if err != nil {
-		return // there is nothing to compare with
+	if keys, err := source.Offered(ctx, r.GUN); err == nil {
+		r.Offered = newInspectRootKeys(keys)
 	}
+}
+
+func newInspectRootKeys(keys []notary.RootKey) (list []inspectRootKey) {
 	for _, k := range keys {
-		r.Offered = append(r.Offered, inspectOffered{KeyID: k.KeyID, Subject: k.Subject, Expires: k.Expires})
+		list = append(list, inspectRootKey(k))
 	}
+	return list
 }
 
 // judge says what the gate makes of the tag, in mode enforced.
@@ -301,7 +321,12 @@ func (r *inspectReport) print(w io.Writer) error {
 		}
 		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\n", role.Role, role.Version, role.Expires.UTC().Format(time.RFC3339), strings.Join(role.KeyIDs, ", "))
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nROOT SIGNED WITH, as pins name it:")
+	printRootKeys(w, "  ", r.RootKeys)
+	return nil
 }
 
 func (r *inspectReport) printOffered(w io.Writer) {
@@ -309,7 +334,13 @@ func (r *inspectReport) printOffered(w io.Writer) {
 		return
 	}
 	fmt.Fprintln(w, "\n  OFFERED, NOT VERIFIED (anybody between here and the publisher could have made these up):")
-	for _, k := range r.Offered {
-		fmt.Fprintf(w, "    root key %s for %q, until %s\n", k.KeyID, k.Subject, k.Expires.UTC().Format(time.DateOnly))
+	printRootKeys(w, "    ", r.Offered)
+}
+
+func printRootKeys(w io.Writer, indent string, keys []inspectRootKey) {
+	for _, k := range keys {
+		fmt.Fprintf(w, "%sroot key %s (root-keys)\n", indent, k.KeyID)
+		fmt.Fprintf(w, "%s  certificate %s (cert-ids)\n", indent, k.CertID)
+		fmt.Fprintf(w, "%s  for %q, issued by %q, until %s\n", indent, k.Subject, k.Issuer, k.Expires.UTC().Format(time.DateOnly))
 	}
 }

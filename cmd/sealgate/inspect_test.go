@@ -91,6 +91,51 @@ func TestInspectShowsOfferedKeysAsNotVerified(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stdout, "OFFERED, NOT VERIFIED") || !strings.Contains(stdout, "root key ") {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
+	if strings.Contains(stdout, "ROOT SIGNED WITH") {
+		t.Errorf("shows it as verified as well\n%s", stdout)
+	}
+}
+
+// TestInspectShowsRootKeysAsPinsWantThem: what is offered, put into the
+// configuration in either form, is what is verified then.
+func TestInspectShowsRootKeysAsPinsWantThem(t *testing.T) {
+	path := inspectWorld(t, `{mode: enforced}`)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (code int, report inspectReport, text string) {
+		t.Helper()
+		code, stdout, _ := call(t, "inspect", "--config", path, "--json", "demo/app")
+		if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ = call(t, "inspect", "--config", path, "demo/app")
+		return code, report, text
+	}
+	_, offered, _ := look()
+	if len(offered.Offered) != 1 || len(offered.RootKeys) != 0 {
+		t.Fatalf("got %+v", offered)
+	}
+	key := offered.Offered[0]
+	if key.KeyID == key.CertID || key.Subject != "registry.example.com/demo/app" || key.Issuer != key.Subject || key.Expires.IsZero() {
+		t.Errorf("got %+v", key)
+	}
+	for kind, id := range map[string]string{"root-keys": key.KeyID, "cert-ids": key.CertID} {
+		pinned := strings.Replace(string(before), "mode: enforced", fmt.Sprintf("mode: enforced, trust-pinning: {%s: {registry.example.com/demo/app: [%s]}}", kind, id), 1)
+		if err := os.WriteFile(path, []byte(pinned), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, report, text := look()
+		if code != 0 || len(report.RootKeys) != 1 || report.RootKeys[0] != key || report.Offered != nil {
+			t.Errorf("%s: exit %d, %+v", kind, code, report)
+		}
+		for _, part := range []string{"root key " + key.KeyID + " (root-keys)", "certificate " + key.CertID + " (cert-ids)", `for "registry.example.com/demo/app"`, key.Expires.UTC().Format("2006-01-02")} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: says nothing of %q:\n%s", kind, part, text)
+			}
+		}
+	}
 }
 
 func TestInspectFindsTheRegistry(t *testing.T) {

@@ -35,7 +35,7 @@ func cacheOver(m *metadata) *trustcache.Cache {
 		Source: notary.New(notary.Options{
 			URL:       &url.URL{Scheme: "https", Host: "notary.test"},
 			Transport: m,
-			RootKeys:  func(string) []string { return []string{m.rootKey} },
+			Pins:      func(string) notary.Pins { return notary.Pins{Kind: notary.RootKeys, IDs: []string{m.rootKey}} },
 		}),
 	})
 }

@@ -2,6 +2,7 @@ package notary_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +13,18 @@ import (
 
 // rotatedTwice is a world whose root keys went from a to b to c, and a store
 // that knows the root of a, as one that pinned it has left it.
-func rotatedTwice(t *testing.T) (w *world, kept *store, a, b, c string) {
+func rotatedTwice(t *testing.T, kind notary.PinKind) (w *world, kept *store, a, b, c *signer) {
 	t.Helper()
 	w = newWorld(t)
 	w.sign("targets", "latest", 1)
 	w.publish()
 	kept = newStore()
-	a = w.parties["root"].keys[0].canonical()
-	w.verified(w.source(keptIn(kept)), nil)
+	a = w.parties["root"].keys[0]
+	w.verified(w.source(pinnedAs(kind, a), keptIn(kept)), nil)
 	w.rotate("root", newRootSigner(t, w.gun, w.now()))
-	b = w.parties["root"].keys[0].canonical()
+	b = w.parties["root"].keys[0]
 	w.rotate("root", newRootSigner(t, w.gun, w.now()))
-	c = w.parties["root"].keys[0].canonical()
+	c = w.parties["root"].keys[0]
 	return w, kept, a, b, c
 }
 
@@ -34,106 +35,123 @@ func (s *store) state(tb testing.TB) *notary.State {
 	return state
 }
 
-// TestPinsThatChange: a source with other pins over the store of the one
-// before, as after a reload. served is the digest of "latest", 0 for an error
-// of that class.
+// TestPinsThatChange: a source with other pins, also of another kind, over the
+// store of the one before, as after a reload.
 func TestPinsThatChange(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		advanced bool // the one before had followed the rotations
-		pins     func(a, b, c string) []string
+		pins     func(a, b, c, stranger *signer) []*signer
 		firstUse bool
 		want     error
 	}{
-		{"the anchor is pinned", true, func(a, _, _ string) []string { return []string{a} }, false, nil},
-		{"the anchor is pinned, rotations still to follow", false, func(a, _, _ string) []string { return []string{a} }, false, nil},
-		{"the newest root is pinned", true, func(_, _, c string) []string { return []string{c} }, false, nil},
-		{"the newest root is pinned, rotations still to follow", false, func(_, _, c string) []string { return []string{c} }, false, nil},
-		{"both are pinned", true, func(a, _, c string) []string { return []string{c, a} }, false, nil},
-		{"a root between them is pinned", true, func(_, b, _ string) []string { return []string{b} }, false, trustcache.ErrMalicious},
-		{"a root between them is pinned, rotations still to follow", false, func(_, b, _ string) []string { return []string{b} }, false, trustcache.ErrMalicious},
-		{"a stranger is pinned", true, func(string, string, string) []string { return []string{"ff"} }, false, trustcache.ErrMalicious},
-		{"a stranger is pinned, rotations still to follow", false, func(string, string, string) []string { return []string{"ff"} }, false, trustcache.ErrMalicious},
-		{"a stranger is pinned and first use is on", true, func(string, string, string) []string { return []string{"ff"} }, true, trustcache.ErrMalicious},
-		{"nothing is pinned and first use is on", true, func(string, string, string) []string { return nil }, true, nil},
-		{"nothing is pinned and first use is off", true, func(string, string, string) []string { return nil }, false, trustcache.ErrUnpinned},
+		{"the anchor is pinned", true, func(a, _, _, _ *signer) []*signer { return []*signer{a} }, false, nil},
+		{"the anchor is pinned, rotations still to follow", false, func(a, _, _, _ *signer) []*signer { return []*signer{a} }, false, nil},
+		{"the newest root is pinned", true, func(_, _, c, _ *signer) []*signer { return []*signer{c} }, false, nil},
+		{"the newest root is pinned, rotations still to follow", false, func(_, _, c, _ *signer) []*signer { return []*signer{c} }, false, nil},
+		{"both are pinned", true, func(a, _, c, _ *signer) []*signer { return []*signer{c, a} }, false, nil},
+		{"a root between them is pinned", true, func(_, b, _, _ *signer) []*signer { return []*signer{b} }, false, trustcache.ErrMalicious},
+		{"a root between them is pinned, rotations still to follow", false, func(_, b, _, _ *signer) []*signer { return []*signer{b} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned", true, func(_, _, _, x *signer) []*signer { return []*signer{x} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned, rotations still to follow", false, func(_, _, _, x *signer) []*signer { return []*signer{x} }, false, trustcache.ErrMalicious},
+		{"a stranger is pinned and first use is on", true, func(_, _, _, x *signer) []*signer { return []*signer{x} }, true, trustcache.ErrMalicious},
+		{"nothing is pinned and first use is on", true, nil, true, nil},
+		{"nothing is pinned and first use is off", true, nil, false, trustcache.ErrUnpinned},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			w, kept, a, b, c := rotatedTwice(t)
-			before := w.source(pinned(a), keptIn(kept))
-			var snap *trustcache.Snapshot
-			if test.advanced {
-				snap = w.verified(before, nil)
-			}
-			w.sign("targets", "latest", 2)
-			w.publish()
-			stored := kept.state(t)
-			s := w.source(pinned(test.pins(a, b, c)...), keptIn(kept), func(o *notary.Options) { o.TrustOnFirstUse = test.firstUse })
-			for what, prev := range map[string]*trustcache.Snapshot{"without a snapshot": nil, "with the snapshot of the one before": snap} {
-				got, err := w.fetch(s, prev)
-				if test.want != nil {
-					wantClass(t, err, test.want)
-					if kept.state(t) != stored {
-						t.Errorf("%s: stored something", what)
+		for _, from := range pinKinds() {
+			for _, to := range pinKinds() {
+				t.Run(fmt.Sprintf("%s: %s, then %s", test.name, from, to), func(t *testing.T) {
+					w, kept, a, b, c := rotatedTwice(t, from)
+					before := w.source(pinnedAs(from, a), keptIn(kept))
+					var snap *trustcache.Snapshot
+					if test.advanced {
+						snap = w.verified(before, nil)
 					}
-				} else if err != nil {
-					t.Errorf("%s: %v", what, err)
-				} else {
-					wantDigest(t, got, "latest", 2)
-				}
+					w.sign("targets", "latest", 2)
+					w.publish()
+					stored := kept.state(t)
+					var pins notary.Pins
+					if test.pins != nil {
+						pins = pinsOf(to, test.pins(a, b, c, newRootSigner(t, w.gun, w.now()))...)
+					}
+					s := w.source(pinning(pins), keptIn(kept), func(o *notary.Options) { o.TrustOnFirstUse = test.firstUse })
+					if snap != nil && s.Accepts(snap) != (test.want == nil) {
+						t.Errorf("accepts the snapshot: %v", s.Accepts(snap))
+					}
+					for what, prev := range map[string]*trustcache.Snapshot{"without a snapshot": nil, "with the snapshot of the one before": snap} {
+						got, err := w.fetch(s, prev)
+						if test.want != nil {
+							wantClass(t, err, test.want)
+							if kept.state(t) != stored {
+								t.Errorf("%s: stored something", what)
+							}
+						} else if err != nil {
+							t.Errorf("%s: %v", what, err)
+						} else {
+							wantDigest(t, got, "latest", 2)
+							wantDigest(t, w.verified(s, got), "latest", 2)
+						}
+					}
+					if snap != nil && s.Accepts(snap) != (test.want == nil) {
+						t.Errorf("accepts the snapshot afterwards: %v", s.Accepts(snap))
+					}
+				})
 			}
-			if snap != nil && s.Accepts(snap) != (test.want == nil) {
-				t.Errorf("accepts the snapshot: %v", s.Accepts(snap))
-			}
-		})
+		}
 	}
 }
 
 func TestAnErrorOverPinsSaysWhatToDo(t *testing.T) {
-	w, kept, _, _, _ := rotatedTwice(t)
-	_, err := w.fetch(w.source(pinned("ff"), keptIn(kept)), nil)
-	wantClass(t, err, trustcache.ErrMalicious)
-	for _, part := range []string{w.gun, "matches the pins that are configured now", "trust-pinning", `"sealgate forget"`} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%q says nothing of %q", err, part)
+	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
+		w, kept, _, _, _ := rotatedTwice(t, kind)
+		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.gun, w.now())), keptIn(kept)), nil)
+		wantClass(t, err, trustcache.ErrMalicious)
+		for _, part := range []string{w.gun, "matches the pins that are configured now", "trust-pinning." + string(kind), `"sealgate forget"`} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q says nothing of %q", err, part)
+			}
 		}
-	}
+	})
 }
 
 // TestTheAnchorIsKept for as long as the pins match it, and moves to the root
 // that does where they no longer do.
 func TestTheAnchorIsKept(t *testing.T) {
-	w, kept, a, _, c := rotatedTwice(t)
-	first := w.files["1.root.json"]
-	if state := kept.state(t); state.Anchor != nil || !bytes.Equal(state.Root, first) {
-		t.Error("the first root is not its own anchor")
-	}
-	s := w.source(pinned(a), keptIn(kept))
-	snap := w.verified(s, nil)
-	for range 2 { // rotated, then unchanged
-		if state := kept.state(t); !bytes.Equal(state.Anchor, first) || !bytes.Equal(state.Root, w.raw["root"]) {
-			t.Error("the anchor is not the first root")
+	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
+		w, kept, a, _, c := rotatedTwice(t, kind)
+		first := w.files["1.root.json"]
+		if state := kept.state(t); state.Anchor != nil || !bytes.Equal(state.Root, first) {
+			t.Error("the first root is not its own anchor")
 		}
-		snap = w.verified(s, snap)
-	}
+		s := w.source(pinnedAs(kind, a), keptIn(kept))
+		snap := w.verified(s, nil)
+		for range 2 { // rotated, then unchanged
+			if state := kept.state(t); !bytes.Equal(state.Anchor, first) || !bytes.Equal(state.Root, w.raw["root"]) {
+				t.Error("the anchor is not the first root")
+			}
+			snap = w.verified(s, snap)
+		}
 
-	moved := w.raw["root"]
-	old, oldKept, _, _, oldPin := rotatedTwice(t)
-	old.verified(old.source(pinned(oldPin), keptIn(oldKept)), nil)
-	s = w.source(pinned(c), keptIn(kept))
-	w.verified(s, snap)
-	for what, state := range map[string]*notary.State{"remembered": kept.state(t), "found": oldKept.state(t)} {
-		if state.Anchor != nil {
-			t.Errorf("the anchor did not move to a root that was %s", what)
+		moved := w.raw["root"]
+		old, oldKept, _, _, oldPin := rotatedTwice(t, kind)
+		old.verified(old.source(pinnedAs(kind, oldPin), keptIn(oldKept)), nil)
+		s = w.source(pinnedAs(kind, c), keptIn(kept))
+		w.verified(s, snap)
+		for what, state := range map[string]*notary.State{"remembered": kept.state(t), "found": oldKept.state(t)} {
+			if state.Anchor != nil {
+				t.Errorf("the anchor did not move to a root that was %s", what)
+			}
 		}
-	}
-	_, err := w.fetch(w.source(pinned(a), keptIn(kept)), nil)
-	wantClass(t, err, trustcache.ErrMalicious)
-	w.rotate("root", newRootSigner(t, w.gun, w.now()))
-	w.verified(s, nil)
-	if state := kept.state(t); !bytes.Equal(state.Anchor, moved) || !bytes.Equal(state.Root, w.raw["root"]) {
-		t.Error("the anchor is not the root that it moved to")
-	}
+		for _, prev := range []*trustcache.Snapshot{nil, snap} { // which was vouched for by the anchor that is gone
+			_, err := w.fetch(w.source(pinnedAs(kind, a), keptIn(kept)), prev)
+			wantClass(t, err, trustcache.ErrMalicious)
+		}
+		w.rotate("root", newRootSigner(t, w.gun, w.now()))
+		w.verified(s, nil)
+		if state := kept.state(t); !bytes.Equal(state.Anchor, moved) || !bytes.Equal(state.Root, w.raw["root"]) {
+			t.Error("the anchor is not the root that it moved to")
+		}
+	})
 }
 
 // TestTheAnchorOfAFirstUse is the root that was seen first; a pin that is set
@@ -143,16 +161,18 @@ func TestTheAnchorOfAFirstUse(t *testing.T) {
 	w.sign("targets", "latest", 1)
 	w.publish()
 	kept := newStore()
-	a := w.parties["root"].keys[0].canonical()
+	a := w.parties["root"].keys[0]
 	snap := w.verified(w.source(firstUse, keptIn(kept)), nil)
 	w.rotate("root", newRootSigner(t, w.gun, w.now()))
 	snap = w.verified(w.source(firstUse, keptIn(kept)), snap)
 	if !bytes.Equal(kept.state(t).Anchor, w.files["1.root.json"]) {
 		t.Error("the anchor is not the first root")
 	}
-	w.verified(w.source(pinned(a), keptIn(kept)), snap)
-	_, err := w.fetch(w.source(pinned("ff"), keptIn(kept)), snap)
-	wantClass(t, err, trustcache.ErrMalicious)
+	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
+		w.verified(w.source(pinnedAs(kind, a), keptIn(kept)), snap)
+		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.gun, w.now())), keptIn(kept)), snap)
+		wantClass(t, err, trustcache.ErrMalicious)
+	})
 }
 
 // TestNothingIsBelievedOnTheWayToAPinnedRoot: the chain that is to lead there
@@ -186,52 +206,56 @@ func TestNothingIsBelievedOnTheWayToAPinnedRoot(t *testing.T) {
 			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
 		}, trustcache.ErrExpired},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.sign("targets", "latest", 1)
-			w.publish()
-			kept := newStore()
-			snap := w.verified(w.source(keptIn(kept)), nil)
-			stored := kept.state(t)
-			c.tell(w)
-			s := w.source(keptIn(kept)) // pins what the root is now
-			w.asked()
-			for _, prev := range []*trustcache.Snapshot{nil, snap} {
-				_, err := w.fetch(s, prev)
-				wantClass(t, err, c.want)
-			}
-			for _, name := range w.asked() {
-				if !strings.HasSuffix(name, ".root.json") {
-					t.Errorf("asked for %s", name)
+		for _, kind := range pinKinds() {
+			t.Run(name+": "+string(kind), func(t *testing.T) {
+				w := newWorld(t)
+				w.sign("targets", "latest", 1)
+				w.publish()
+				kept := newStore()
+				snap := w.verified(w.source(pinnedAs(kind, w.parties["root"].keys[0]), keptIn(kept)), nil)
+				stored := kept.state(t)
+				c.tell(w)
+				s := w.source(pinnedAs(kind, w.parties["root"].keys[0]), keptIn(kept)) // what the root is now
+				w.asked()
+				for _, prev := range []*trustcache.Snapshot{nil, snap} {
+					_, err := w.fetch(s, prev)
+					wantClass(t, err, c.want)
 				}
-			}
-			if kept.state(t) != stored {
-				t.Error("stored something")
-			}
-			if s.Accepts(snap) {
-				t.Error("accepts the snapshot")
-			}
-		})
+				for _, name := range w.asked() {
+					if !strings.HasSuffix(name, ".root.json") {
+						t.Errorf("asked for %s", name)
+					}
+				}
+				if kept.state(t) != stored {
+					t.Error("stored something")
+				}
+				if s.Accepts(snap) {
+					t.Error("accepts the snapshot")
+				}
+			})
+		}
 	}
 }
 
 // TestPinsNeedAsManyKeysAsTheRoot does, of what is remembered as of a first
 // root.
 func TestPinsNeedAsManyKeysAsTheRoot(t *testing.T) {
-	w := newWorld(t)
-	one, two := newRootSigner(t, w.gun, w.now()), newRootSigner(t, w.gun, w.now())
-	w.parties["root"] = &party{keys: []*signer{one, two}, threshold: 2}
-	w.publishRoot()
-	w.sign("targets", "latest", 1)
-	w.publish()
-	kept := newStore()
-	snap := w.verified(w.source(pinned(one.canonical(), two.canonical()), keptIn(kept)), nil)
-	half := w.source(pinned(one.canonical()), keptIn(kept))
-	_, err := w.fetch(half, snap)
-	wantClass(t, err, trustcache.ErrMalicious)
-	if half.Accepts(snap) {
-		t.Error("accepts the snapshot")
-	}
+	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
+		w := newWorld(t)
+		one, two := newRootSigner(t, w.gun, w.now()), newRootSigner(t, w.gun, w.now())
+		w.parties["root"] = &party{keys: []*signer{one, two}, threshold: 2}
+		w.publishRoot()
+		w.sign("targets", "latest", 1)
+		w.publish()
+		kept := newStore()
+		snap := w.verified(w.source(pinnedAs(kind, one, two), keptIn(kept)), nil)
+		half := w.source(pinnedAs(kind, one), keptIn(kept))
+		if half.Accepts(snap) {
+			t.Error("accepts the snapshot")
+		}
+		_, err := w.fetch(half, snap)
+		wantClass(t, err, trustcache.ErrMalicious)
+	})
 }
 
 func TestAcceptsNoSnapshotOfAnotherKind(t *testing.T) {

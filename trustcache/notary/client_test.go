@@ -43,7 +43,7 @@ func newPublished(t *testing.T) *published {
 	must(t, err)
 	base := must2(url.Parse(server.URL()))
 	p := &published{t: t, server: server, publisher: publisher, transport: &http.Transport{DisableKeepAlives: true}, tags: map[string]bool{"absent": true}}
-	p.source = notary.New(notary.Options{URL: base, Transport: p.transport, RootKeys: func(string) []string { return []string{pin} }})
+	p.source = notary.New(notary.Options{URL: base, Transport: p.transport, Pins: func(string) notary.Pins { return notary.Pins{Kind: notary.RootKeys, IDs: []string{pin}} }})
 	return p
 }
 

@@ -8,10 +8,12 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/theupdateframework/notary/tuf/data"
 	"github.com/theupdateframework/notary/tuf/utils"
 )
@@ -78,30 +80,33 @@ func TestSignersCountOncePerKey(t *testing.T) {
 func TestRootSignersCountOncePerKey(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	a, b := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
-	twin := a.certified(t, testGUN, now.AddDate(-1, 0, 0), now.AddDate(9, 0, 0))
+	twin := a.ca.issue(t, a, testGUN, now.AddDate(-1, 0, 0), now.AddDate(9, 0, 0))
 	for _, c := range []struct {
 		name string
 		keys []*signer
-		pins []string
+		pins []*signer
 		good bool
 	}{
-		{"two keys, both pinned", []*signer{a, b}, []string{a.canonical(), b.canonical()}, true},
-		{"two keys, one pinned", []*signer{a, b}, []string{a.canonical()}, false},
-		{"one key in two certificates", []*signer{a, twin}, []string{a.canonical()}, false},
-		{"one key in two certificates, pinned twice", []*signer{a, twin}, []string{a.canonical(), a.canonical()}, false},
+		{"two keys, both pinned", []*signer{a, b}, []*signer{a, b}, true},
+		{"two keys, one pinned", []*signer{a, b}, []*signer{a}, false},
+		{"one key in two certificates", []*signer{a, twin}, []*signer{a, twin}, false},
+		{"one key in two certificates, pinned twice", []*signer{a, twin}, []*signer{a, a}, false},
+		{"one key in two certificates and a key", []*signer{a, twin, b}, []*signer{a, twin}, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.parties["root"] = &party{keys: c.keys, threshold: 2}
-			w.publishRoot()
-			w.publish()
-			_, err := w.fetch(w.source(pinned(c.pins...)), nil)
-			if c.good {
-				must(t, err)
-				return
-			}
-			wantClass(t, err, trustcache.ErrMalicious)
-		})
+		for _, kind := range pinKinds() {
+			t.Run(c.name+": "+string(kind), func(t *testing.T) {
+				w := newWorld(t)
+				w.parties["root"] = &party{keys: c.keys, threshold: 2}
+				w.publishRoot()
+				w.publish()
+				_, err := w.fetch(w.source(pinnedAs(kind, c.pins...)), nil)
+				if c.good {
+					must(t, err)
+					return
+				}
+				wantClass(t, err, trustcache.ErrMalicious)
+			})
+		}
 	}
 }
 
@@ -130,13 +135,14 @@ func TestACertificateBundleHasOneReading(t *testing.T) {
 	publisher, attacker := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
 	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no certificate")})
 	for name, bundle := range map[string][]byte{
-		"the attacker's in a block of another type":  slices.Concat(block("TRUSTED CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
-		"the attacker's in a block with a header":    slices.Concat(block("CERTIFICATE", attacker, map[string]string{"A": "b"}), block("CERTIFICATE", publisher, nil)),
-		"the publisher's in a block of another type": slices.Concat(block("X509 CRL", publisher, nil), block("CERTIFICATE", attacker, nil)),
-		"the attacker's first":                       slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
-		"the publisher's first":                      slices.Concat(block("CERTIFICATE", publisher, nil), block("CERTIFICATE", attacker, nil)),
-		"what does not parse first":                  slices.Concat(junk, block("CERTIFICATE", publisher, nil)),
-		"text before the publisher's":                slices.Concat([]byte("hello\n"), block("X", attacker, nil), block("CERTIFICATE", publisher, nil)),
+		"the attacker's in a block of another type":     slices.Concat(block("TRUSTED CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
+		"the attacker's in a block with a header":       slices.Concat(block("CERTIFICATE", attacker, map[string]string{"A": "b"}), block("CERTIFICATE", publisher, nil)),
+		"the publisher's in a block of another type":    slices.Concat(block("X509 CRL", publisher, nil), block("CERTIFICATE", attacker, nil)),
+		"the attacker's first":                          slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
+		"the publisher's first":                         slices.Concat(block("CERTIFICATE", publisher, nil), block("CERTIFICATE", attacker, nil)),
+		"what does not parse first":                     slices.Concat(junk, block("CERTIFICATE", publisher, nil)),
+		"the attacker's with the publisher's authority": slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher.ca.signer, nil)),
+		"text before the publisher's":                   slices.Concat([]byte("hello\n"), block("X", attacker, nil), block("CERTIFICATE", publisher, nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -145,8 +151,17 @@ func TestACertificateBundleHasOneReading(t *testing.T) {
 			w.publishRoot(w.parties["root"].keys...)
 			w.sign("targets", "latest", 66)
 			w.publish()
-			_, err := w.fetch(w.source(pinned(publisher.canonical())), nil)
-			wantClass(t, err, trustcache.ErrMalicious)
+			listed := attacker.listed(data.ECDSAx509Key, bundle)
+			for _, pins := range []func(*notary.Options){
+				pinnedAs(notary.RootKeys, publisher), pinnedAs(notary.CertIDs, publisher), pinnedAs(notary.CA, publisher),
+				pinnedAs(notary.RootKeys, publisher.ca.signer), pinnedAs(notary.CertIDs, publisher.ca.signer),
+			} {
+				_, err := w.fetch(w.source(pins), nil)
+				wantClass(t, err, trustcache.ErrMalicious)
+			}
+			if _, err := w.fetch(w.source(pinnedAs(notary.CertIDs, listed)), nil); err == nil && !strings.HasPrefix(name, "the attacker's with") {
+				t.Error("a bundle with two readings is believed where it is pinned")
+			}
 
 			// And as the key of a delegation, whose signer would be named.
 			w = newWorld(t)

@@ -14,6 +14,7 @@ import (
 type memo struct {
 	policy       *Policy   // by which the snapshot's tags were decided
 	root, anchor *rootHead // the same one until the root is rotated
+	vouched      vouched   // for the anchor
 	rootPolled   time.Time // when a next root was last asked for
 	snapshot     snapshotHead
 	roles        []*targetsRole        // as visited
@@ -39,6 +40,7 @@ func (m *memo) expires(timestamp time.Time) (time.Time, string) {
 	}
 	sooner(m.snapshot.expires, "snapshot")
 	sooner(m.root.expires, "root")
+	sooner(m.vouched.until, "root")
 	for _, r := range m.roles {
 		if m.policy.decides(r.name, r.signedBy) {
 			sooner(r.expires, r.name)

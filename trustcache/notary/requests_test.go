@@ -173,7 +173,7 @@ func TestACacheThatMissedARotationIsPassedBy(t *testing.T) {
 func TestNothingIsAskedOfAServerThatNothingPinsToTheRepository(t *testing.T) {
 	w := newWorld(t)
 	w.publish()
-	s := w.source(func(o *notary.Options) { o.RootKeys = nil })
+	s := w.source(func(o *notary.Options) { o.Pins = nil })
 	_, err := w.fetch(s, nil)
 	wantClass(t, err, trustcache.ErrUnpinned)
 	w.wantAsked()

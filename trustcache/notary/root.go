@@ -3,6 +3,7 @@ package notary
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,6 +75,9 @@ func usableForRoot(k readKey, gun string) error {
 	if k.cert.IsCA {
 		return errors.New("root certificate is a certificate authority")
 	}
+	if slices.ContainsFunc(k.above, func(c *x509.Certificate) bool { return !c.IsCA }) {
+		return errors.New("root certificate comes with another that is no certificate authority")
+	}
 	cn := k.cert.Subject.CommonName
 	prefix, wildcard := strings.CutSuffix(cn, "/*")
 	if cn == gun || wildcard && strings.HasPrefix(gun, prefix+"/") {
@@ -98,8 +102,8 @@ func (u *update) readRoot(raw []byte, before *roleKeys) (*root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.state == nil && len(u.pins) > 0 && !r.hasPinned(u.pins) {
-		return nil, errors.New("none of its root keys is pinned") // before signatures cost time
+	if u.state == nil && before == nil && !u.pins.couldAccept(r) {
+		return nil, fmt.Errorf("it has nothing that trust-pinning.%s names", u.pins.Kind) // before signatures cost time
 	}
 	payload, signers, err := verify(env, r.roles["root"])
 	if err != nil {
@@ -119,30 +123,44 @@ func (u *update) readRoot(raw []byte, before *roleKeys) (*root, error) {
 	return r, nil
 }
 
-func (r *root) hasPinned(pins []string) bool {
-	return slices.ContainsFunc(r.roles["root"].keys, func(k *key) bool { return slices.Contains(pins, k.canonical) })
-}
-
 // standsUntil is the root's expiry, or the moment from which too few of the
-// certificates that signed it are valid. A certificate not yet valid (beyond
-// a day of clock difference) is no certificate.
+// certificates that signed it are valid.
 func (r *root) standsUntil(now time.Time) time.Time {
-	var ends []time.Time
-	for _, canonical := range r.signers {
-		var latest time.Time // one key may come in several certificates
-		for _, k := range r.roles["root"].keys {
-			cert := r.keys.read[k.id].cert
-			if k.canonical == canonical && now.AddDate(0, 0, 1).After(cert.NotBefore) && cert.NotAfter.After(latest) {
-				latest = cert.NotAfter
-			}
-		}
-		ends = append(ends, latest)
-	}
-	slices.SortFunc(ends, func(a, b time.Time) int { return b.Compare(a) })
-	if needed := r.threshold; ends[needed-1].Before(r.expires) {
-		return ends[needed-1]
+	end := untilFewerThan(r.threshold, r.signers, func(signer string) time.Time {
+		return r.latest(signer, now, func(k readKey) time.Time { return k.cert.NotAfter })
+	})
+	if end.Before(r.expires) {
+		return end
 	}
 	return r.expires
+}
+
+// latest is the latest moment that until names of the certificates that a
+// signer has: one key may come in several. A certificate not yet valid (beyond
+// a day of clock difference) is no certificate.
+func (r *root) latest(signer string, now time.Time, until func(readKey) time.Time) time.Time {
+	var latest time.Time
+	for _, k := range r.roles["root"].keys {
+		read := r.keys.read[k.id]
+		if k.canonical != signer || !now.AddDate(0, 0, 1).After(read.cert.NotBefore) {
+			continue
+		}
+		if end := until(read); end.After(latest) {
+			latest = end
+		}
+	}
+	return latest
+}
+
+// untilFewerThan is the moment from which fewer than needed of the signers
+// count, where until says of each how long it does.
+func untilFewerThan(needed int, signers []string, until func(signer string) time.Time) time.Time {
+	ends := make([]time.Time, 0, len(signers))
+	for _, signer := range signers {
+		ends = append(ends, until(signer))
+	}
+	slices.SortFunc(ends, func(a, b time.Time) int { return b.Compare(a) })
+	return ends[needed-1]
 }
 
 // establishRoot finds the root to verify with: the remembered one, or, for a
@@ -178,16 +196,24 @@ func (u *update) firstRoot() error {
 		return err
 	}
 	u.anchor = u.root
-	if !u.root.satisfies(u.pins) {
-		return u.bad("root", fmt.Errorf("signed by %d of the pinned keys where %d are needed", u.root.pinned(u.pins), u.root.threshold))
+	accepted, err := u.accepted(u.root)
+	if err != nil || accepted {
+		return err
 	}
-	return nil
+	return u.unaccepted(fmt.Errorf("not signed by enough of what trust-pinning.%s accepts: %d needed", u.pins.Kind, u.root.threshold))
 }
 
 // rememberedRoot takes up the newest root of the last update and its anchor,
-// from memory where the store still has the same ones, and judges them by the
-// pins as they are now.
-func (u *update) rememberedRoot() (err error) {
+// and judges them by the pins as they are now.
+func (u *update) rememberedRoot() error {
+	if err := u.recall(); err != nil {
+		return err
+	}
+	return u.checkPins()
+}
+
+// recall takes both from memory where the store still has the same ones.
+func (u *update) recall() (err error) {
 	hash := sha256.Sum256(u.state.Root)
 	if u.memo != nil && u.memo.root.hash == hash {
 		u.root = &root{rootHead: u.memo.root, raw: u.state.Root}
@@ -199,13 +225,13 @@ func (u *update) rememberedRoot() (err error) {
 			return u.bad("stored root", err)
 		}
 	}
-	if u.anchor, err = u.rememberedAnchor(); err != nil {
+	if u.anchor, err = u.recallAnchor(); err != nil {
 		return u.bad("stored anchor root", err)
 	}
-	return u.checkPins()
+	return nil
 }
 
-func (u *update) rememberedAnchor() (*root, error) {
+func (u *update) recallAnchor() (*root, error) {
 	raw := u.state.Anchor
 	if raw == nil {
 		return u.root, nil
@@ -216,44 +242,66 @@ func (u *update) rememberedAnchor() (*root, error) {
 	return u.readRoot(raw, nil)
 }
 
-// checkPins requires of what is remembered that the anchor matches the pins,
+// checkPins requires of what is remembered that the pins accept the anchor,
 // since the newest root descends from it, or else the newest root itself, which
-// is the anchor from then on. Where neither does, the pins may be for a root
+// is the anchor from then on. Where they accept neither, they may be for a root
 // that the server has and that descends from the newest; nothing but the chain
-// is believed until its end matches.
+// is believed until its end is accepted.
 func (u *update) checkPins() error {
-	if u.anchor.satisfies(u.pins) {
-		return nil
+	if accepted, err := u.accepted(u.anchor); accepted || err != nil {
+		return err
 	}
-	if !u.root.satisfies(u.pins) {
+	accepted, err := u.accepted(u.root)
+	if err != nil {
+		return err
+	}
+	if !accepted {
 		err := u.pollRoot()
 		if err != nil && !errors.Is(err, trustcache.ErrExpired) { // that is judged after the pins
 			return err
 		}
+		if accepted, err = u.accepted(u.root); err != nil {
+			return err
+		}
 	}
-	if !u.root.satisfies(u.pins) {
-		return u.bad("root", errors.New("neither the remembered root nor one that descends from it matches the pins that are configured now: "+
-			`correct trust-pinning, or drop what is remembered with "sealgate forget"`))
+	if !accepted {
+		return u.unaccepted(fmt.Errorf("neither the remembered root nor one that descends from it matches the pins that are configured now: "+
+			`correct trust-pinning.%s, or drop what is remembered with "sealgate forget"`, u.pins.Kind))
 	}
 	u.anchor = u.root
 	return nil
 }
 
-// satisfies says whether enough of the pinned keys signed the root. No pins
-// means first use: whoever asks has checked that it is allowed.
-func (r *rootHead) satisfies(pins []string) bool {
-	return len(pins) == 0 || r.pinned(pins) >= r.threshold
-}
-
-// pinned returns how many of the pinned keys signed the root.
-func (r *rootHead) pinned(pins []string) int {
-	n := 0
-	for _, signer := range r.signers {
-		if slices.Contains(pins, signer) {
-			n++
+// accepted says whether the pins as they are now accept the root.
+func (u *update) accepted(r *root) (bool, error) {
+	if u.memo != nil && r.rootHead == u.memo.anchor && u.memo.vouched.holds(u.pins, u.now) {
+		u.vouched = vouched{u.pins, u.memo.vouched.until} // those of today, so that nothing keeps older ones
+		return true, nil
+	}
+	if u.pins.Kind == CertIDs || u.pins.Kind == CA {
+		if err := u.whole(r); err != nil {
+			return false, err
 		}
 	}
-	return n
+	until := u.pins.accept(r, u.now)
+	if !u.now.Before(until) {
+		if until.After(u.lapsed) {
+			u.lapsed = until
+		}
+		return false, nil
+	}
+	u.vouched = vouched{u.pins, until}
+	return true, nil
+}
+
+// unaccepted is the error for roots that the pins do not accept, err unless it
+// is the age of a certificate.
+func (u *update) unaccepted(err error) error {
+	if u.lapsed.IsZero() {
+		return u.bad("root", err)
+	}
+	return fmt.Errorf("%w: the certificate by which trust-pinning.%s accepts the root of %s expired at %s: renew it, or pin what has replaced it",
+		trustcache.ErrExpired, u.pins.Kind, u.gun, u.lapsed.UTC().Format(time.RFC3339))
 }
 
 // keysOf returns the keys of a base role. An update that finds nothing new
@@ -263,14 +311,23 @@ func (u *update) keysOf(role string) (*roleKeys, error) {
 	if role == "timestamp" {
 		return u.root.timestamp, nil
 	}
-	if u.root.roles == nil {
-		whole, err := u.readRoot(u.root.raw, nil)
-		if err != nil {
-			return nil, u.bad("stored root", err)
-		}
-		u.root.roles = whole.roles
+	if err := u.whole(u.root); err != nil {
+		return nil, err
 	}
 	return u.root.roles[role], nil
+}
+
+// whole reads what is not kept of a remembered root: keys and certificates.
+func (u *update) whole(r *root) error {
+	if r.roles != nil {
+		return nil
+	}
+	read, err := u.readRoot(r.raw, nil)
+	if err != nil {
+		return u.bad("stored root", err)
+	}
+	r.roles, r.keys = read.roles, read.keys
+	return nil
 }
 
 // pollRoot follows the root chain without any sign of a rotation. One may be

@@ -17,6 +17,7 @@ package notary
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,9 +35,10 @@ type Options struct {
 	// Transport sends the requests, with Notary's own credentials if there are
 	// any. Redirects are not followed.
 	Transport http.RoundTripper
-	// RootKeys returns the pinned canonical root key IDs of a GUN; none when no
-	// pin covers it. It must be safe for concurrent use. Nil means no pins.
-	RootKeys func(gun string) []string
+	// Pins returns the pins of a GUN, of the one kind that decides for it; the
+	// zero value when no pin covers it. It must be safe for concurrent use. Nil
+	// means no pins.
+	Pins func(gun string) Pins
 	// Policy returns whose word counts for the tags of a GUN. It must be safe
 	// for concurrent use; what it returns is never nil. Nil means Docker's rule
 	// for all.
@@ -73,8 +75,8 @@ func New(opts Options) *Source {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	if opts.RootKeys == nil {
-		opts.RootKeys = func(string) []string { return nil }
+	if opts.Pins == nil {
+		opts.Pins = func(string) Pins { return Pins{} }
 	}
 	if opts.Policy == nil {
 		dockers := &Policy{}
@@ -118,19 +120,39 @@ func (s *Source) Forget(gun string) (known bool, err error) {
 }
 
 // Accepts says whether the root of a snapshot that a Source made, this one or
-// another, satisfies the pins of this one, so that it may go on being used
-// here. It asks nobody. False is no verdict on the repository: a Fetch may
-// find a newer root that satisfies them.
+// another, satisfies the pins of this one for as long as the snapshot stands,
+// so that it may go on being used here. It asks no server; the certificates
+// that pins may be about are in the Store. False is no verdict on the
+// repository: a Fetch may find a newer root that satisfies them.
 func (s *Source) Accepts(snap *trustcache.Snapshot) bool {
 	m, ours := snap.Memo().(*memo)
 	if !ours {
 		return false
 	}
-	pins := s.opts.RootKeys(snap.GUN())
-	if len(pins) == 0 && !s.opts.TrustOnFirstUse {
+	u := &update{source: s, gun: snap.GUN(), now: s.opts.Now(), pins: s.opts.Pins(snap.GUN()), memo: m}
+	switch {
+	case u.pins.Kind == NoPins:
+		return s.opts.TrustOnFirstUse
+	case m.vouched.holds(u.pins, u.now):
+		return true
+	case u.pins.Kind == RootKeys:
+		return u.now.Before(u.pins.accept(&root{rootHead: m.root}, u.now)) || u.now.Before(u.pins.accept(&root{rootHead: m.anchor}, u.now))
+	}
+	var err error
+	defer trustcache.CatchPanic(u.gun, &err) // a library over what is stored
+	if u.state, err = s.opts.Store.Load(u.gun); err != nil || !u.state.known() || sha256.Sum256(u.state.Root) != m.root.hash {
 		return false
 	}
-	return m.root.satisfies(pins) || m.anchor.satisfies(pins)
+	if err = u.recall(); err != nil {
+		return false
+	}
+	for _, r := range []*root{u.anchor, u.root} {
+		accepted, err := u.accepted(r)
+		if ends, _ := snap.Expires(); err == nil && accepted && !u.vouched.until.Before(ends) {
+			return true
+		}
+	}
+	return false
 }
 
 // Adopt returns what a snapshot that a Source made, this one or another, is
@@ -159,35 +181,4 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 	c := m.contents(snap.GUN(), timestamp)
 	c.Targets, c.Hidden = merge(policy, m.roles, nil)
 	return trustcache.NewSnapshot(c)
-}
-
-// OfferedKey is a root key that a Notary server offers and nobody verified.
-type OfferedKey struct {
-	KeyID   string // canonical, the form that root-keys wants
-	Subject string // common name of the certificate
-	Expires time.Time
-}
-
-// Offered returns the root keys that the server offers for gun, for a human
-// to compare with what the publisher says. Nothing may be decided by them.
-func (s *Source) Offered(ctx context.Context, gun string) (keys []OfferedKey, err error) {
-	defer trustcache.CatchPanic(gun, &err) // a library over hostile bytes
-	u := &update{ctx: ctx, source: s, gun: gun}
-	var offered *root
-	err = u.file("root.json", s.opts.Limits.Root, false, func(raw []byte) error {
-		env, err := s.openEnvelope(raw)
-		if err != nil {
-			return u.bad("root", err)
-		}
-		offered, err = parseRoot(raw, env.Signed, gun)
-		return u.bad("root", err)
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range offered.roles["root"].keys {
-		cert := offered.keys.read[k.id].cert
-		keys = append(keys, OfferedKey{KeyID: k.canonical, Subject: cert.Subject.CommonName, Expires: cert.NotAfter})
-	}
-	return keys, nil
 }

@@ -26,7 +26,7 @@ type update struct {
 	source *Source
 	gun    string
 	now    time.Time
-	pins   []string
+	pins   Pins
 	policy *Policy
 	loaded *State // what the Store has
 	state  *State // the same, nil for a repository never verified
@@ -34,17 +34,19 @@ type update struct {
 	memo   *memo // what prev was built from, nil without it
 
 	floors       *floors
-	root         *root // the newest that is trusted
-	anchor       *root // what it descends from; itself accepted by pins or first use
-	rootAdvanced bool  // the chain was followed because something pointed to it
-	rootPolled   bool  // the chain was followed because it was time
+	root         *root     // the newest that is trusted
+	anchor       *root     // what it descends from; itself accepted by pins or first use
+	vouched      vouched   // for the anchor
+	lapsed       time.Time // when a certificate expired but for which pins would accept a root
+	rootAdvanced bool      // the chain was followed because something pointed to it
+	rootPolled   bool      // the chain was followed because it was time
 }
 
 // begin finds out what is known of the GUN and whether anything may be
 // believed of it at all.
 func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapshot) (*update, error) {
-	u := &update{ctx: ctx, source: s, gun: gun, prev: prev, now: s.opts.Now(), pins: s.opts.RootKeys(gun), policy: s.opts.Policy(gun)}
-	if len(u.pins) == 0 && !s.opts.TrustOnFirstUse {
+	u := &update{ctx: ctx, source: s, gun: gun, prev: prev, now: s.opts.Now(), pins: s.opts.Pins(gun), policy: s.opts.Policy(gun)}
+	if u.pins.Kind == NoPins && !s.opts.TrustOnFirstUse {
 		return nil, fmt.Errorf("%w: %s", trustcache.ErrUnpinned, gun)
 	}
 	var err error
@@ -115,7 +117,7 @@ func (u *update) unchanged(ts *timestampFile) bool {
 // conclude completes m, stores the new floors, and says all of the snapshot
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
-	m.root, m.anchor, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.now
+	m.root, m.anchor, m.vouched, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.vouched, u.now
 	if u.memo != nil && !u.rootAdvanced && !u.rootPolled {
 		m.rootPolled = u.memo.rootPolled
 	}

@@ -99,9 +99,10 @@ type keyring struct {
 }
 
 type readKey struct {
-	key  *key
-	cert *x509.Certificate // nil where the key is not a certificate
-	err  error
+	key   *key
+	cert  *x509.Certificate   // nil where the key is not a certificate
+	above []*x509.Certificate // what came with cert, to lead from it to a CA
+	err   error
 }
 
 func newKeyring(listed data.Keys) *keyring {
@@ -111,77 +112,84 @@ func newKeyring(listed data.Keys) *keyring {
 func (r *keyring) key(id string) (readKey, error) {
 	got, ok := r.read[id]
 	if !ok {
-		got.key, got.cert, got.err = newKey(id, r.listed[id])
+		got = newKey(id, r.listed[id])
 		r.read[id] = got
 	}
 	return got, got.err
 }
 
-func newKey(id string, pub data.PublicKey) (k *key, cert *x509.Certificate, err error) {
+func newKey(id string, pub data.PublicKey) (read readKey) {
 	if pub == nil {
-		return nil, nil, errors.New("not among the keys")
+		return readKey{err: errors.New("not among the keys")}
 	}
 	if pub.ID() != id {
-		return nil, nil, errors.New("listed under an ID that is not its own")
+		return readKey{err: errors.New("listed under an ID that is not its own")}
 	}
-	k = &key{id: id, bare: pub}
+	k, err := &key{id: id, bare: pub}, error(nil)
 	switch pub.Algorithm() {
 	case data.ECDSAx509Key, data.RSAx509Key:
-		if cert, err = leafCertificate(pub.Public()); err != nil {
-			return nil, nil, err
+		if read.cert, read.above, err = certificates(pub.Public()); err == nil {
+			k.bare, err = bareKey(read.cert.PublicKey)
 		}
-		k.bare, err = bareKey(cert.PublicKey)
 	case data.ECDSAKey, data.RSAKey:
 		var parsed any
-		if parsed, err = x509.ParsePKIXPublicKey(pub.Public()); err != nil {
-			return nil, nil, err
+		if parsed, err = x509.ParsePKIXPublicKey(pub.Public()); err == nil {
+			// Encoding it anew gives one key one ID, however it was encoded.
+			k.bare, err = bareKey(parsed)
 		}
-		// Encoding it anew gives one key one ID, however it was encoded.
-		k.bare, err = bareKey(parsed)
 	case data.ED25519Key:
 	default:
 		err = fmt.Errorf("unknown key type %.20q", pub.Algorithm())
 	}
 	if err != nil {
-		return nil, nil, err
+		return readKey{err: err}
 	}
 	if k.canonical = k.bare.ID(); k.canonical == k.id {
 		k.id = k.canonical // one string to keep instead of two
 	}
-	return k, cert, nil
+	read.key = k
+	return read
 }
 
-// leafCertificate parses a PEM bundle strictly: certificates and nothing else,
-// the leaf first.
-func leafCertificate(bundle []byte) (*x509.Certificate, error) {
-	var leaf *x509.Certificate
+// certificates parses a PEM bundle strictly: certificates and nothing else, the
+// leaf first.
+func certificates(bundle []byte) (leaf *x509.Certificate, above []*x509.Certificate, err error) {
 	for rest := bundle; len(bytes.TrimSpace(rest)) > 0; {
 		var block *pem.Block
 		block, rest = pem.Decode(rest)
 		if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) != 0 {
-			return nil, errors.New("certificate bundle holds something else")
+			return nil, nil, errors.New("certificate bundle holds something else")
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if leaf == nil {
 			leaf = cert
+		} else {
+			above = append(above, cert)
 		}
 	}
 	if leaf == nil {
-		return nil, errors.New("no certificate")
+		return nil, nil, errors.New("no certificate")
 	}
-	return leaf, utils.ValidateCertificate(leaf, false)
+	return leaf, above, utils.ValidateCertificate(leaf, false)
 }
 
 // maxRSABits bounds the time that one signature check can take: with a key of
 // a million bits, which fits into a root file, it is many minutes.
 const maxRSABits = 8192
 
-func bareKey(pub any) (data.PublicKey, error) {
+func tooLong(pub any) error {
 	if k, ok := pub.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSABits {
-		return nil, fmt.Errorf("RSA key of %d bits where %d are the most", k.N.BitLen(), maxRSABits)
+		return fmt.Errorf("RSA key of %d bits where %d are the most", k.N.BitLen(), maxRSABits)
+	}
+	return nil
+}
+
+func bareKey(pub any) (data.PublicKey, error) {
+	if err := tooLong(pub); err != nil {
+		return nil, err
 	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {

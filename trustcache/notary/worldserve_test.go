@@ -129,7 +129,7 @@ func (w *world) source(change ...func(*notary.Options)) *notary.Source {
 	opts := notary.Options{
 		URL:       &url.URL{Scheme: "https", Host: "notary.test"},
 		Transport: w,
-		RootKeys:  func(string) []string { return []string{pin} },
+		Pins:      func(string) notary.Pins { return notary.Pins{Kind: notary.RootKeys, IDs: []string{pin}} },
 		Now:       w.now,
 	}
 	for _, c := range change {
