@@ -25,8 +25,9 @@ type movedError struct{ error }
 
 func (e movedError) Unwrap() error { return e.error }
 
-// maxReads is how often something is looked for that others may have replaced.
-const maxReads = 10
+// maxMisses is how often the same thing may be missing until it is lost. What
+// another process has replaced is not looked for a second time.
+const maxMisses = 10
 
 // names is what the names of the objects of a GUN say.
 type names struct {
@@ -44,21 +45,23 @@ type stored struct {
 	state *State // canonical; nil where there is none
 }
 
-// read returns what is stored of gun. Nothing at all is no error.
+// read returns what is stored of gun. Nothing at all is no error. It begins
+// again as long as others replace what it is about to read.
 func (s *Store) read(ctx context.Context, gun string) (*stored, error) {
-	var err error
-	for range maxReads {
-		var found *stored
-		found, err = s.tryRead(ctx, gun)
+	var last string
+	for misses := 0; ; misses++ {
+		found, err := s.tryRead(ctx, gun)
 		if err == nil {
 			s.memory.note(gun, sighting{epoch: found.epoch, known: found.state != nil})
 			return found, nil
 		}
-		if !moved(err) {
-			break
+		if err.Error() != last {
+			last, misses = err.Error(), 0
+		}
+		if !moved(err) || misses == maxMisses || ctx.Err() != nil {
+			return nil, err
 		}
 	}
-	return nil, err
 }
 
 func (s *Store) tryRead(ctx context.Context, gun string) (*stored, error) {
@@ -83,8 +86,8 @@ func (s *Store) tryRead(ctx context.Context, gun string) (*stored, error) {
 		if err != nil {
 			return nil, err
 		}
-		if size += one.size; size > maxStored {
-			return nil, damaged(gun, "its sets have more than %d bytes", maxStored)
+		if size += one.size; size > s.maxStored {
+			return nil, damaged(gun, "its sets have more than %d bytes", s.maxStored)
 		}
 		found.sets = append(found.sets, one)
 		states = append(states, one.state)

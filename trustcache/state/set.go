@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Bounds of what is stored. A set of a root and an anchor of 1 MiB each and of
@@ -49,14 +50,31 @@ type floorLine struct {
 // newSet encodes a canonical state. It refuses what would not be read back
 // the same.
 func newSet(gun string, sequence uint64, s *State) (*set, []byte, error) {
+	if err := checkText(gun, s); err != nil {
+		return nil, nil, err
+	}
 	raw := encode(gun, sequence, s)
 	sum := sha256.Sum256(raw)
 	name := setName{epoch: s.Epoch, sequence: sequence, hash: hex.EncodeToString(sum[:])}
 	made, err := readSet(gun, name, raw)
-	if err == nil && !equal(made.state, s) {
-		err = errors.New("not every name in it is UTF-8")
-	}
 	return made, raw, err
+}
+
+// checkText refuses what JSON would replace by something else.
+func checkText(gun string, s *State) error {
+	texts := []string{gun}
+	for role, floors := range s.Floors {
+		texts = append(texts, role)
+		for _, f := range floors {
+			texts = append(texts, f.Signers...)
+		}
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%q is not UTF-8", text)
+		}
+	}
+	return nil
 }
 
 func encode(gun string, sequence uint64, s *State) []byte {

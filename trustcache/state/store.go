@@ -31,10 +31,11 @@ type Options struct {
 // Store keeps the State of each GUN. It is safe for concurrent use, and so is
 // the use of one driver by several Stores, in this process or in others.
 type Store struct {
-	opts   Options
-	memory *memory
-	seed   maphash.Seed
-	writes [64]sync.Mutex // by GUN: those of this process wait for each other
+	opts      Options
+	maxStored int64 // bytes of all sets of a GUN that are read
+	memory    *memory
+	seed      maphash.Seed
+	writes    [64]sync.Mutex // by GUN: those of this process wait for each other
 }
 
 // New returns a store over what the driver has.
@@ -45,7 +46,7 @@ func New(opts Options) *Store {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Store{opts: opts, memory: newMemory(opts.MaxMemory), seed: maphash.MakeSeed()}
+	return &Store{opts: opts, maxStored: maxStored, memory: newMemory(opts.MaxMemory), seed: maphash.MakeSeed()}
 }
 
 func (s *Store) lock(gun string) (unlock func()) {
