@@ -171,8 +171,15 @@ func TestInterruptedAtEveryPoint(t *testing.T) {
 		}
 	})
 	every("save by a save", func(t *testing.T, d driver.StorageDriver, by func(func()) *state.Store) {
-		old := load(t, open(d))
-		err := by(other(d)).Save(t.Context(), testGUN, old, raised(old, "timestamp", 6))
+		old, first := load(t, open(d)), false
+		s := by(func() {
+			first = newest(load(t, open(d)), "timestamp") == 5
+			other(d)()
+		})
+		err := s.Save(t.Context(), testGUN, old, raised(old, "timestamp", 6))
+		if err == nil && first {
+			t.Error("saved although another had saved before")
+		}
 		if err != nil {
 			wantConflict(t, err)
 			must(t, raise(t.Context(), open(d)))

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,8 +77,39 @@ func TestWholeDirectoriesAreGone(t *testing.T) {
 	}
 }
 
+// TestBytesThatSaveWouldNotWrite, though they decode and have the right hash.
+func TestBytesThatSaveWouldNotWrite(t *testing.T) {
+	for _, raw := range objects(t, saved(t, at("timestamp", 5)), setsTop) {
+		for _, at := range []string{setPath(0, 1, raw+"\n"), setPath(0, 2, raw), setPath(1, 1, raw), setPath(0, 1, raw)} {
+			d := inmemory.New()
+			content := raw
+			if at == setPath(0, 1, raw+"\n") {
+				content += "\n"
+			}
+			put(t, d, map[string]string{at: content})
+			if at == setPath(0, 1, raw) {
+				load(t, open(d))
+			} else {
+				wantDamaged(t, open(d))
+			}
+		}
+	}
+}
+
+// TestWhatIsTooBigIsNotRead into memory, not even to find out what it is.
+func TestWhatIsTooBigIsNotRead(t *testing.T) {
+	d := inmemory.New()
+	put(t, d, map[string]string{setPath(0, 1, ""): strings.Repeat("x", 16<<20+1)})
+	wantDamaged(t, open(&watched{StorageDriver: d, do: func(_ int, operation, path string) error {
+		if operation == "get" {
+			t.Errorf("read %s", path)
+		}
+		return nil
+	}}))
+}
+
 // TestEpochsAreNotLost where one mark is: that of an older epoch does not make
-// its sets count again.
+// its sets count again. Nor where all are, as long as there is a set.
 func TestEpochsAreNotLost(t *testing.T) {
 	d := saved(t, at("timestamp", 5))
 	must(t, open(d).Forget(t.Context(), testGUN))
@@ -89,6 +121,16 @@ func TestEpochsAreNotLost(t *testing.T) {
 		if got := load(t, open(e)); got.Epoch != 1 || newest(got, "timestamp") != 1 {
 			t.Errorf("without %s loaded %+v", mark, got)
 		}
+	}
+	e := inmemory.New()
+	put(t, e, objects(t, d, setsTop))
+	for mark, content := range objects(t, d, indexTop) {
+		if strings.HasSuffix(mark, "0-known") {
+			put(t, e, map[string]string{mark: content})
+		}
+	}
+	if got := load(t, open(e)); got.Epoch != 1 || newest(got, "timestamp") != 1 {
+		t.Errorf("without the marks of the epoch loaded %+v", got)
 	}
 	for set := range objects(t, d, setsTop) {
 		must(t, d.Delete(t.Context(), set))
@@ -112,6 +154,8 @@ func TestObjectsInTheWrongPlace(t *testing.T) {
 		for _, gun := range []string{testGUN, other} {
 			if got, err := open(e).Load(t.Context(), gun); !errors.Is(err, state.ErrDamaged) {
 				t.Errorf("loaded %+v, %v", got, err)
+			} else if strings.Contains(to, fmt.Sprintf("%x", sha256.Sum256([]byte(gun)))) && !strings.Contains(err.Error(), "it is of ") {
+				t.Error(err)
 			}
 		}
 	}

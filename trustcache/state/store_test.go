@@ -3,12 +3,16 @@ package state_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -337,9 +341,53 @@ func TestARunningProcessNoticesThatAllIsGone(t *testing.T) {
 	must(t, d.Delete(context.Background(), "/sealgate"))
 	wantDamaged(t, s)
 	must(t, s.Forget(t.Context(), testGUN))
-	if got := load(t, s); got.Epoch != 1 || got.Root != nil {
+	must(t, d.Delete(context.Background(), "/sealgate"))
+	wantDamaged(t, s)
+	must(t, s.Forget(t.Context(), testGUN))
+	if got := load(t, s); got.Epoch != 2 || got.Root != nil {
 		t.Errorf("loaded %+v", got)
 	}
 	must(t, d.Delete(context.Background(), "/sealgate"))
 	wantDamaged(t, s)
+}
+
+// TestEachSetIsNumberedAboveThoseItReplaces, also where it says what an older
+// one said: otherwise two processes could each delete the set of the other.
+func TestEachSetIsNumberedAboveThoseItReplaces(t *testing.T) {
+	d := inmemory.New()
+	one, other := at("targets", 1), at("targets", 1)
+	other.Floors["targets"][0].Signers = []string{"another"}
+	for i, next := range []*state.State{one, other, one, other} {
+		save(t, open(d), next)
+		for set := range objects(t, d, setsTop) {
+			if !strings.Contains(set, fmt.Sprintf("/%016x-%016x-", 0, i+1)) {
+				t.Errorf("after %d saves there is %s", i+1, set)
+			}
+		}
+	}
+}
+
+// TestSaveOfOneStore is whole: those of one process wait for each other, and
+// nothing is written that is not accepted.
+func TestSaveOfOneStore(t *testing.T) {
+	var written atomic.Int32
+	s := open(&watched{StorageDriver: inmemory.New(), do: func(_ int, operation, path string) error {
+		if operation == "put" && strings.HasPrefix(path, setsTop) {
+			written.Add(1)
+		}
+		runtime.Gosched()
+		return nil
+	}})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := climb(s, "timestamp", 20, func(int) {}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if written.Load() != 80 || newest(load(t, s), "timestamp") != 80 {
+		t.Errorf("80 were accepted, %d written", written.Load())
+	}
 }
