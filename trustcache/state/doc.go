@@ -24,6 +24,12 @@
 // Forget writes the mark "forgotten" of the next epoch, from which on the sets
 // of all lower ones count for nothing.
 //
+// Two losses go unnoticed. Where a repository has several sets, which is until
+// the Save after a crash or after two that wrote at once, one of them may go
+// without a trace. And where all of a repository goes, from both directories,
+// only a process that has seen it knows; for the loss of everything there is
+// Empty.
+//
 // PutContent of a driver must be atomic: the whole object or none of it, after
 // a crash too. That of the filesystem driver writes a temporary file, syncs it,
 // renames it and syncs the directory. What it does not sync is the entry of a

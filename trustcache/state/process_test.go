@@ -66,8 +66,12 @@ func process(tb testing.TB, directory string, saves int, forgets string, printed
 	cmd.Env = append(os.Environ(), childDirectory+"="+directory, fmt.Sprintf("%s=%d", childSaves, saves), childForgets+"="+forgets)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
-	must(tb, err)
-	must(tb, cmd.Start())
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return err
+	}
 	lines, killed := bufio.NewScanner(out), false
 	for lines.Scan() {
 		var r [3]int

@@ -63,14 +63,14 @@ func highest(floors []Floor) []Floor {
 	slices.SortFunc(sorted, func(a, b Floor) int {
 		return cmp.Or(cmp.Compare(b.Version, a.Version), slices.Compare(a.Signers, b.Signers), bytes.Compare(a.Payload[:], b.Payload[:]))
 	})
-	top := make(map[string]int, 1) // signers → their highest version, which comes first
+	tops := make(map[string]int, 1) // signers → their highest version, which comes first
 	kept := sorted[:0]
 	for i, f := range sorted {
 		signers := fmt.Sprintf("%q", f.Signers)
-		version, met := top[signers]
+		version, met := tops[signers]
 		switch {
 		case !met:
-			top[signers] = f.Version
+			tops[signers] = f.Version
 		case f.Version < version || equalFloors(f, kept[len(kept)-1]):
 			continue
 		}
