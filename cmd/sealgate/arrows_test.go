@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"rewrite":           nil,
 	"trustcache":        nil,
 	"trustcache/notary": {"trustcache"},
+	"trustcache/state":  nil,
 	"e2e":               {"*"},
 	"e2e/sandbox":       {"*"},
 	"e2e/testdata/say":  nil,

@@ -23,7 +23,10 @@ type Floor struct {
 // newest verified root and the floor of every role ever seen. It is not
 // modified once it has been saved.
 type State struct {
-	Root []byte // nil for a repository that is not known
+	// Epoch belongs to the Store: how often the GUN had been forgotten when this
+	// was loaded. Save looks at that of old.
+	Epoch uint64
+	Root  []byte // nil for a repository that is not known
 	// Anchor is the root that itself matched the pins, or was the first one
 	// seen, and that Root descends from; nil where Root is its own anchor.
 	Anchor []byte
