@@ -40,8 +40,20 @@ type Source interface {
 	Fetch(ctx context.Context, gun string, prev *Snapshot) (*Snapshot, error)
 }
 
+// A Restorer is a Source that keeps what it has verified over a restart.
+type Restorer interface {
+	Source
+	// Restore returns the newest snapshot that was kept of gun, verified once
+	// more, and when the source last gave a good answer. It asks nobody. The
+	// error wraps one of this package's sentinels; ErrNoTrustData means that
+	// nothing was kept.
+	Restore(ctx context.Context, gun string) (*Snapshot, time.Time, error)
+}
+
 // Options configure a Cache. Source is required.
 type Options struct {
+	// Source may be a Restorer: it is asked to restore a repository that is
+	// looked at for the first time.
 	Source Source
 	// Refresh is how long a verified snapshot is used before Source is asked
 	// again; zero means 60 s.
@@ -49,6 +61,9 @@ type Options struct {
 	// MaxStale is how long after the last good answer a snapshot stands while
 	// Source gives no other; never shorter than Refresh.
 	MaxStale time.Duration
+	// AllowExpired lets snapshots in memory stand past their expiry while Source
+	// gives no other, marked as stale; never longer than MaxStale.
+	AllowExpired bool
 	// Deadline bounds one call of Source.Fetch; zero means 20 s.
 	Deadline time.Duration
 	// MaxBytes bounds the snapshots in memory, MaxUnknown the number of
@@ -58,12 +73,14 @@ type Options struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// OnRefresh, when not nil, is told the outcome of every call of
-	// Source.Fetch, from the goroutine that made it.
+	// Source.Fetch, from the goroutine that made it, and of those of Restore that
+	// failed.
 	OnRefresh func(Refresh)
 }
 
-// Refresh is the outcome of one call of Source.Fetch.
+// Refresh is the outcome of one call of Source.Fetch, or of Restore.
 type Refresh struct {
+	Restore  bool
 	GUN      string
 	Duration time.Duration
 	Err      error // nil when the snapshot is good
@@ -144,6 +161,8 @@ type flight struct {
 	done  chan struct{}
 	st    *state
 	err   error
+	// restored: st was not fetched; a refresh has to follow.
+	restored bool
 }
 
 // New returns an empty cache.
@@ -231,12 +250,12 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 	if f == nil {
 		return c.answer(gun, st, now)
 	}
-	return c.wait(ctx, gun, f, st)
+	return c.wait(ctx, gun, tag, f, st)
 }
 
 // wait waits for the refresh: as long as it takes where there is nothing to
 // answer with, else no longer than a caller should be kept.
-func (c *Cache) wait(ctx context.Context, gun string, f *flight, st *state) (View, error) {
+func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state) (View, error) {
 	var enough <-chan time.Time
 	if now := c.opts.Now(); st != nil && c.stands(st, now) == nil {
 		timer := time.NewTimer(patience - now.Sub(f.start))
@@ -245,6 +264,9 @@ func (c *Cache) wait(ctx context.Context, gun string, f *flight, st *state) (Vie
 	}
 	select {
 	case <-f.done:
+		if f.restored {
+			return c.view(ctx, gun, tag) // which asks the source
+		}
 	case <-enough:
 		if st.err == nil {
 			slow := *st
@@ -275,6 +297,9 @@ func (c *Cache) answer(gun string, st *state, now time.Time) (View, error) {
 		if v.Stale = st.err; v.Stale == nil {
 			v.Stale = fmt.Errorf("%w: %s: no answer yet", ErrUnreachable, gun)
 		}
+		if !now.Before(st.snap.expires) { // AllowExpired
+			v.Stale = st.expired()
+		}
 	}
 	return v, nil
 }
@@ -284,6 +309,10 @@ func (st *state) fresh(now time.Time) bool {
 	return now.Before(st.until) && (st.err == nil || !errors.Is(st.err, ErrVanished))
 }
 
+func (st *state) expired() error {
+	return fmt.Errorf("%w: %s of %s expired at %s", ErrExpired, st.snap.expiresRole, st.snap.gun, st.snap.expires.UTC().Format(time.RFC3339))
+}
+
 // stands returns nil while the snapshot may be used at all.
 func (c *Cache) stands(st *state, now time.Time) error {
 	if errors.Is(st.err, ErrVanished) {
@@ -291,8 +320,8 @@ func (c *Cache) stands(st *state, now time.Time) error {
 	}
 	var ended error
 	switch {
-	case !now.Before(st.snap.expires):
-		ended = fmt.Errorf("%w: %s of %s expired at %s", ErrExpired, st.snap.expiresRole, st.snap.gun, st.snap.expires.UTC().Format(time.RFC3339))
+	case !now.Before(st.snap.expires) && !c.opts.AllowExpired:
+		ended = st.expired()
 	case !now.Before(st.contact.Add(c.opts.MaxStale)):
 		ended = fmt.Errorf("%w: %s: no good answer for %s", ErrUnreachable, st.snap.gun, c.opts.MaxStale)
 	default:
@@ -332,6 +361,9 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.Deadline)
 	defer cancel()
+	if f.first && c.restored(ctx, gun, f) {
+		return
+	}
 	start := c.opts.Now()
 	snap, err := c.inTurn(ctx, f, gun, prev)
 	now := c.opts.Now()
@@ -361,20 +393,22 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 		heir(snap, start)
 	}
 	close(f.done)
-	c.report(gun, f, old, err, now.Sub(start))
+	c.report(Refresh{
+		GUN: gun, Duration: now.Sub(start), Err: err,
+		Standing:  err != nil && f.st != nil && c.stands(f.st, c.opts.Now()) == nil,
+		Recovered: err == nil && old != nil && old.err != nil,
+	})
 }
 
 // report tells OnRefresh, unless the cache was closed before there was an answer.
-func (c *Cache) report(gun string, f *flight, old *state, err error, took time.Duration) {
-	if c.opts.OnRefresh == nil || err != nil && c.ctx.Err() != nil {
+func (c *Cache) report(r Refresh) {
+	if c.opts.OnRefresh == nil || r.Err != nil && c.ctx.Err() != nil {
 		return
 	}
-	var stack []byte
-	if caught := (*PanicError)(nil); errors.As(err, &caught) {
-		stack = caught.Stack
+	if caught := (*PanicError)(nil); errors.As(r.Err, &caught) {
+		r.Panic = caught.Stack
 	}
-	standing := err != nil && f.st != nil && c.stands(f.st, c.opts.Now()) == nil
-	c.opts.OnRefresh(Refresh{GUN: gun, Duration: took, Err: err, Panic: stack, Standing: standing, Recovered: err == nil && old != nil && old.err != nil})
+	c.opts.OnRefresh(r)
 }
 
 // good is the state after a good answer. The request's start counts as the

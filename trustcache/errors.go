@@ -69,3 +69,22 @@ func CatchPanic(gun string, err *error) {
 		*err = &PanicError{GUN: gun, Stack: debug.Stack()}
 	}
 }
+
+// WithCause returns err with the reason underneath, which is for the operator:
+// it is not in its text, since clients see that.
+func WithCause(err, cause error) error { return &causedError{err, cause} }
+
+// Cause returns what WithCause was given, nil where there is none.
+func Cause(err error) error {
+	if caused := (*causedError)(nil); errors.As(err, &caused) {
+		return caused.cause
+	}
+	return nil
+}
+
+type causedError struct {
+	error
+	cause error
+}
+
+func (e *causedError) Unwrap() error { return e.error }

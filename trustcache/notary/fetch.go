@@ -27,6 +27,9 @@ var errNotFound = errors.New("metadata not found")
 // that names without metadata, and slow servers, keep nobody waiting. noCache
 // asks caches on the way to be passed by.
 func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) error {
+	if u.kept != nil {
+		return u.keptFile(name, limit, use)
+	}
 	resp, err := u.get(name, noCache)
 	if err != nil {
 		return err

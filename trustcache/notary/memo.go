@@ -16,6 +16,7 @@ type memo struct {
 	root, anchor *rootHead // the same one until the root is rotated
 	vouched      vouched   // for the anchor
 	rootPolled   time.Time // when a next root was last asked for
+	kept         time.Time // when files were last kept; see Files
 	snapshot     snapshotHead
 	roles        []*targetsRole        // as visited
 	notes        []trustcache.Evidence // what is wrong with roles that were left out

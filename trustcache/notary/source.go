@@ -47,6 +47,10 @@ type Options struct {
 	TrustOnFirstUse bool
 	// Store remembers verified roots and versions; nil means a new MemoryStore.
 	Store Store
+	// Files keeps what was fetched for Restore; nil means that nothing is kept.
+	Files Files
+	// AllowExpired lets Restore use what has expired.
+	AllowExpired bool
 	// Limits bound what is read; zero fields mean DefaultLimits.
 	Limits Limits
 	// RootPoll is how often a next root is asked for without any sign of a

@@ -1,6 +1,7 @@
 package notary
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -31,7 +32,8 @@ type update struct {
 	loaded *State // what the Store has
 	state  *State // the same, nil for a repository never verified
 	prev   *trustcache.Snapshot
-	memo   *memo // what prev was built from, nil without it
+	memo   *memo  // what prev was built from, nil without it
+	kept   []byte // the timestamp of an update from what was kept; nil: from the server
 
 	floors       *floors
 	root         *root     // the newest that is trusted
@@ -51,7 +53,7 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	}
 	var err error
 	if u.loaded, err = s.opts.Store.Load(gun); err != nil {
-		return nil, u.unreachable("trust state cannot be read")
+		return nil, u.storeFailed("read", err)
 	}
 	var known map[string][]Floor
 	if u.loaded.known() {
@@ -125,7 +127,14 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
 		return c, err
 	}
-	return c, u.save()
+	if u.kept != nil {
+		m.rootPolled = time.Time{}
+		return c, nil
+	}
+	if err := u.save(); err != nil {
+		return c, err
+	}
+	return c, u.keepAll(ts, m)
 }
 
 // save stores what this update accepted, if what it began with is still there.
@@ -139,14 +148,14 @@ func (u *update) save() error {
 	case errors.Is(err, ErrConflict):
 		return err
 	case err != nil:
-		return u.unreachable("trust state cannot be written")
+		return u.storeFailed("written", err)
 	}
 	return nil
 }
 
 // unexpired fails when a role is past its expiry.
 func (u *update) unexpired(role string, expires time.Time) error {
-	if u.now.Before(expires) {
+	if u.now.Before(expires) || u.kept != nil && u.source.opts.AllowExpired {
 		return nil
 	}
 	return fmt.Errorf("%w: %s of %s expired at %s", trustcache.ErrExpired, role, u.gun, expires.UTC().Format(time.RFC3339))
@@ -177,7 +186,10 @@ func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []
 		if err := data.CheckHashes(raw, role, ref.meta.Hashes); err != nil {
 			return u.bad(role, err)
 		}
-		return use(raw)
+		if err := use(raw); err != nil {
+			return err
+		}
+		return u.keep(fmt.Sprintf("%x", ref.hash), raw)
 	})
 	if errors.Is(err, errNotFound) {
 		return u.unreachable("it does not have the %s that it names", role)
@@ -189,6 +201,7 @@ func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []
 type timestampFile struct {
 	verified
 	snapshot fileRef
+	raw      []byte // where files are kept
 }
 
 // readTimestamp fetches and verifies the timestamp. A bad signature may mean
@@ -222,6 +235,9 @@ func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
 			return err
 		}
 		ts.verified = head
+		if u.source.opts.Files != nil {
+			ts.raw = bytes.Clone(raw)
+		}
 		ts.snapshot, err = newFileRef(meta["snapshot"])
 		return err
 	})
