@@ -315,8 +315,9 @@ type ContentTrust struct {
 	// TrustOnFirstUse accepts the first root seen of a repository that no pin
 	// covers. Default false: such a repository has no visible tags.
 	TrustOnFirstUse bool
-	// AllowExpiredCachedTrustData lets cached trust data stand past its expiry.
-	// Default false; true is not supported yet.
+	// AllowExpiredCachedTrustData lets trust data that is cached or kept, never
+	// what is fetched, stand past its expiry while there is nothing newer, for
+	// MaxStale at most. Default false.
 	AllowExpiredCachedTrustData bool
 	// Refresh is how long a verified snapshot is used without asking Notary
 	// again. Default 60s; more than 0.

@@ -349,6 +349,10 @@ func kebab(name string) string {
 
 func TestWarnings(t *testing.T) {
 	const noSocket = "admin.control: no control socket, since neither it nor state-dir is set"
+	writable := t.TempDir()
+	if err := os.Chmod(writable, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name, data string
 		want       []string // how each begins
@@ -361,7 +365,13 @@ func TestWarnings(t *testing.T) {
 			"filesystem, pinned",
 			strings.Replace(minimal, "mode: enforced", `mode: enforced, trust-pinning: {root-keys: {"registry.example.com:5000/*": [`+aKeyID+`]}}`, 1) +
 				"storage: {filesystem: {rootdirectory: /d}}\n",
-			[]string{"storage.filesystem: trust state is kept in memory"},
+			nil,
+		},
+		{
+			"a store that others can write, and leave to use what has expired",
+			strings.Replace(minimal, "mode: enforced", `mode: enforced, allow-expired-cached-trust-data: true, trust-pinning: {root-keys: {"registry.example.com:5000/*": [`+aKeyID+`]}}`, 1) +
+				"storage: {filesystem: {rootdirectory: " + writable + "}}\n",
+			[]string{"storage.filesystem.rootdirectory: ", "content-trust.allow-expired-cached-trust-data: "},
 		},
 		{
 			"a control socket, named", minimal + "admin: {control: /run/c.sock}\n",

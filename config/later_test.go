@@ -60,7 +60,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
 		{inNotary, "credentials: anonymous", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].notary.credentials"},
 		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},
-		{inTrust, "allow-expired-cached-trust-data: false", []string{"allow-expired-cached-trust-data: true"}, "content-trust.allow-expired-cached-trust-data"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }
 		t.Run("accepted "+test.accepted, func(t *testing.T) {

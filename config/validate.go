@@ -253,7 +253,6 @@ func (v *validator) contentTrust() {
 	at := func(name string) string { return child("content-trust", name) }
 	v.require(at("mode"), t.Mode != "", "is missing: write enforced, permissive or disabled (there is no default, since Mirantis Container Runtime reads its absence as disabled)")
 	v.trustPinning(at("trust-pinning"), &t.TrustPinning)
-	v.later(at("allow-expired-cached-trust-data"), t.AllowExpiredCachedTrustData, "write false")
 	if t.Refresh <= 0 {
 		v.add(at("refresh"), "must be more than 0, got %s", t.Refresh)
 	}

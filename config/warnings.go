@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,10 +26,10 @@ func (c *Config) Warnings() []string {
 	if c.Admin.Control == "" && c.StateDir == "" {
 		warn("admin.control", "no control socket, since neither it nor state-dir is set: SIGHUP reloads, but nothing can be forgotten and the log level stays")
 	}
-	if c.Storage.Driver == Filesystem {
-		warn("storage.filesystem", "trust state is kept in memory in this version, and forgotten when the process ends")
-	} else {
-		warn("storage", "trust state is kept in memory, and forgotten when the process ends")
+	if c.Storage.Driver == InMemory {
+		warn("storage", "trust state is kept in memory, and forgotten when the process ends: older signed metadata is accepted after a restart; use filesystem")
+	} else if root, _ := c.Storage.Parameters["rootdirectory"].(string); writableByOthers(root) {
+		warn("storage.filesystem.rootdirectory", "%q can be written by other users: trust state in it protects nothing against them; chmod go-w", root)
 	}
 	for i := range c.Registries {
 		r, path := &c.Registries[i], element("registries", i)
@@ -72,8 +73,20 @@ func (c *Config) Warnings() []string {
 		}
 	}
 	c.ContentTrust.TrustPinning.warnings("content-trust.trust-pinning", time.Now(), warn)
+	if c.ContentTrust.AllowExpiredCachedTrustData {
+		warn("content-trust.allow-expired-cached-trust-data", "on: what a publisher has let expire, perhaps on purpose, is served for as long as max-stale allows")
+	}
 	if c.ContentTrust.TrustOnFirstUse {
-		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed, after every start anew while trust state is kept in memory")
+		again := ""
+		if c.Storage.Driver == InMemory {
+			again = ", after every start anew while storage is inmemory"
+		}
+		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed%s", again)
 	}
 	return all
+}
+
+func writableByOthers(directory string) bool {
+	info, err := os.Stat(directory)
+	return err == nil && info.Mode().Perm()&0o022 != 0
 }

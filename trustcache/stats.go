@@ -1,6 +1,9 @@
 package trustcache
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Stats sum up a cache for whoever watches it.
 type Stats struct {
@@ -45,14 +48,32 @@ type Use struct {
 	// Expires is when the first role that decides expires, ExpiresRole which one.
 	Expires     time.Time
 	ExpiresRole string
-	// LastingExpires and LastingRole are the same with the timestamp left
-	// out, which lasts days and which the server signs anew by itself: what
-	// people have to see to. Zero where the source gave no evidence of such a
-	// role.
-	LastingExpires time.Time
-	LastingRole    string
-	Contact        time.Time // last good answer of the source
+	// Roles are the roles that decide, those that expire first before the others,
+	// and no more than eight.
+	Roles   []RoleExpiry
+	Contact time.Time // last good answer of the source
 }
+
+// RoleExpiry is when a role expires.
+type RoleExpiry struct {
+	Role    string
+	Expires time.Time
+}
+
+// Lasting is the first of Roles that is no timestamp, which lasts days and which
+// the server signs anew by itself: what people have to see to. It is zero where
+// there is none.
+func (u *Use) Lasting() RoleExpiry {
+	for _, r := range u.Roles {
+		if r.Role != "timestamp" {
+			return r
+		}
+	}
+	return RoleExpiry{}
+}
+
+// maxUseRoles bounds Use.Roles.
+const maxUseRoles = 8
 
 // InUse returns at most n repositories, those used last first. It keeps those
 // who ask the cache waiting no longer than Stats does.
@@ -70,9 +91,11 @@ func (c *Cache) InUse(n int) []Use {
 func (st *state) use() Use {
 	u := Use{GUN: st.snap.gun, Expires: st.snap.expires, ExpiresRole: st.snap.expiresRole, Contact: st.contact}
 	for _, e := range st.snap.evidence {
-		if e.Decides && e.Role != "timestamp" && (u.LastingRole == "" || e.Expires.Before(u.LastingExpires)) {
-			u.LastingExpires, u.LastingRole = e.Expires, e.Role
+		if e.Decides {
+			u.Roles = append(u.Roles, RoleExpiry{e.Role, e.Expires})
 		}
 	}
+	slices.SortStableFunc(u.Roles, func(a, b RoleExpiry) int { return a.Expires.Compare(b.Expires) })
+	u.Roles = u.Roles[:min(len(u.Roles), maxUseRoles)]
 	return u
 }

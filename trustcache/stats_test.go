@@ -3,6 +3,7 @@ package trustcache_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,9 +155,18 @@ func TestExpiryIsToldWithTheTimestampAndWithout(t *testing.T) {
 			cache := trustcache.New(trustcache.Options{Source: s, Now: func() time.Time { return day(0) }})
 			defer cache.Close()
 			ask(t, cache, "app")
-			want := trustcache.Use{GUN: "app", Expires: day(14), ExpiresRole: "timestamp", LastingExpires: c.expires, LastingRole: c.role, Contact: day(0)}
-			if got := cache.InUse(1); len(got) != 1 || got[0] != want {
-				t.Errorf("got  %+v\nwant %+v", got, want)
+			uses := cache.InUse(1)
+			if len(uses) != 1 || uses[0].GUN != "app" || uses[0].Expires != day(14) || uses[0].ExpiresRole != "timestamp" || uses[0].Contact != day(0) {
+				t.Fatalf("got %+v", uses)
+			}
+			if got := uses[0].Lasting(); got != (trustcache.RoleExpiry{Role: c.role, Expires: c.expires}) {
+				t.Errorf("lasting is %+v", got)
+			}
+			if !slices.IsSortedFunc(uses[0].Roles, func(a, b trustcache.RoleExpiry) int { return a.Expires.Compare(b.Expires) }) || len(uses[0].Roles) > 8 {
+				t.Errorf("roles %+v", uses[0].Roles)
+			}
+			if slices.ContainsFunc(uses[0].Roles, func(r trustcache.RoleExpiry) bool { return strings.HasPrefix(r.Role, "targets/") }) {
+				t.Errorf("a role that does not decide is among %+v", uses[0].Roles)
 			}
 		})
 	}

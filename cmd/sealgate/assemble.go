@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/sealgate/sealgate/trustcache/state"
 )
 
 // parts is a configuration brought to life, without a listener.
@@ -40,11 +42,11 @@ type lasting struct {
 	log     zerolog.Logger
 	series  *prometheus.Registry
 	metrics *admin.Metrics // in series
-	memory  notary.Store   // what is known of repositories
+	memory  *memory
 }
 
-func newLasting(log zerolog.Logger) (lasting, error) {
-	l := lasting{log: log, series: prometheus.NewRegistry(), memory: notary.NewMemoryStore()}
+func newLasting(log zerolog.Logger, m *memory) (lasting, error) {
+	l := lasting{log: log, series: prometheus.NewRegistry(), memory: m}
 	var err error
 	l.metrics, err = admin.NewMetrics(l.series, version)
 	return l, err
@@ -72,6 +74,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	opts := proxy.Options{
 		Registries:       registries,
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
+		Now:              l.memory.now,
 		Log:              l.log,
 		Observe:          l.observeRequest,
 	}
@@ -156,22 +159,29 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	rp.source = notary.New(notary.Options{
 		URL:       reg.Notary.URL,
 		Transport: l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
-		Store:     l.memory,
+		Store:     l.memory.store,
+		Files:     l.memory.files,
+		Now:       l.memory.now,
 		Pins:      pins,
 		Policy: policies(ct, func(p config.Policy) *notary.Policy {
 			return &notary.Policy{Roles: p.Roles, Required: required(p, signers)}
 		}),
 		TrustOnFirstUse: ct.TrustOnFirstUse,
+		AllowExpired:    ct.AllowExpiredCachedTrustData,
 		Limits:          notary.Limits(ct.Limits),
 	})
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,
 		Refresh:  ct.Refresh,
 		MaxStale: ct.MaxStale,
+		Now:      l.memory.now,
 		OnRefresh: func(r trustcache.Refresh) {
 			logRefresh(l.log, r)
-			l.metrics.TrustRefresh(reg.Name, r)
+			if !r.Restore {
+				l.metrics.TrustRefresh(reg.Name, r)
+			}
 		},
+		AllowExpired: ct.AllowExpiredCachedTrustData,
 	})
 	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, l.metrics.Transport(reg.Name, admin.NotaryServer, passing)
 	return made, rp, nil
@@ -276,14 +286,17 @@ func transport(opts upstream.Options, caFile, certFile, keyFile string) (*upstre
 func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 	var e *zerolog.Event
 	text := "trust refresh failed"
+	cause := trustcache.Cause(r.Err)
 	switch {
+	case r.Restore:
+		e, text = log.Warn(), "trust data that was kept cannot be used"
 	case r.Recovered:
 		e, text = log.Info(), "trust data is fresh again"
 	case r.Err == nil:
 		e, text = log.Debug(), "trust data is fresh"
 	case trustcache.Absent(r.Err):
 		e, text = log.Debug(), "no trust data"
-	case trustcache.Alarming(r.Err):
+	case trustcache.Alarming(r.Err), errors.Is(cause, state.ErrDamaged):
 		e = log.Error().Bool("alarm", true)
 	default:
 		e = log.Warn()
@@ -293,6 +306,9 @@ func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 	}
 	if r.Err != nil {
 		e.AnErr("error", r.Err).Bool("standing", r.Standing)
+	}
+	if cause != nil {
+		e.AnErr("cause", cause)
 	}
 	e.Str("gun", r.GUN).Dur("duration_ms", r.Duration).Msg(text)
 }

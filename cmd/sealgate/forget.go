@@ -13,6 +13,7 @@ import (
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/spf13/cobra"
 )
 
@@ -25,7 +26,8 @@ func forgetCommand(stdout io.Writer) *cobra.Command {
 		Short: "Drop the remembered trust of a repository after a legitimate key reset",
 		Long: `Tell the running server to forget the root, the versions and the tags that it
 remembers of a repository, so that trust in it begins anew with the pins of the
-configuration. A GUN is what publishers type, without a tag: the registry's name,
+configuration; where no server runs, what is stored is forgotten (do it as the
+user that the server runs as). A GUN is what publishers type, without a tag: the registry's name,
 "/", the repository. Do this only when the publisher says that the keys were
 reset: what is forgotten is what protects against older versions being played
 back. Where the repository is pinned, change the pin and reload first.
@@ -48,24 +50,42 @@ Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
 		if err := checkGUN(cfg, gun); err != nil {
 			return err
 		}
-		if cfg.Admin.Control == "" {
-			return failed(fmt.Errorf("%s has neither admin.control nor state-dir, so its server has no control socket", *path))
-		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), forgetTimeout)
 		defer cancel()
-		err = admin.Call(ctx, cfg.Admin.Control, "/forget?gun="+url.QueryEscape(gun))
-		var refused *admin.CallError
+		known, err := forget(ctx, cfg, gun)
 		switch {
-		case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
-			fmt.Fprintf(stdout, "%s: nothing was remembered\n", gun)
-			return &exitError{code: exitFailed}
 		case err != nil:
 			return failed(err)
+		case !known:
+			fmt.Fprintf(stdout, "%s: nothing was remembered\n", gun)
+			return &exitError{code: exitFailed}
 		}
 		fmt.Fprintf(stdout, "%s: forgotten\n", gun)
 		return nil
 	}
 	return cmd
+}
+
+// forget asks the server that runs; where none does, it is done here, if there
+// is something that outlives a server.
+func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, err error) {
+	lasts := cfg.Storage.Driver == config.Filesystem
+	if cfg.Admin.Control == "" {
+		return false, errors.New("there is neither admin.control nor state-dir, so that the server has no control socket: set one of them, or restart the server where storage is inmemory")
+	}
+	err = admin.Call(ctx, cfg.Admin.Control, "/forget?gun="+url.QueryEscape(gun))
+	var refused *admin.CallError
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+		return false, nil
+	case errors.Is(err, admin.ErrNotRunning) && lasts:
+		kept, err := openStorage(cfg.Storage)
+		if err != nil {
+			return false, err
+		}
+		return notary.New(notary.Options{Store: trustStore{kept}}).Forget(gun)
+	}
+	return err == nil, err
 }
 
 // checkGUN says what is wrong with a GUN before anybody is asked to forget it.

@@ -50,7 +50,11 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		if err != nil {
 			return err
 		}
-		made, err := newLasting(zerolog.Nop())
+		m, err := openReadOnly(cfg)
+		if err != nil {
+			return failed(err)
+		}
+		made, err := newLasting(zerolog.Nop(), m)
 		if err != nil {
 			return err
 		}

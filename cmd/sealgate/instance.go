@@ -30,7 +30,11 @@ type instance struct {
 }
 
 func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
-	made, err := newLasting(log)
+	m, err := openMemory(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	made, err := newLasting(log, m)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +161,11 @@ func (i *instance) ready(ctx context.Context) error {
 		return errStopping
 	}
 	if c := i.current.Load().certificates; c != nil {
-		return c.usable(time.Now())
+		if err := c.usable(time.Now()); err != nil {
+			return err
+		}
 	}
-	return nil
+	return i.memory.ready(ctx)
 }
 
 // tlsConfig asks for the certificates of the newest configuration at every

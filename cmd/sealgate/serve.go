@@ -70,11 +70,6 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	defer signal.Stop(hangups)
 	log = adjustable(log)
 	defer runtime.KeepAlive(headroom())
-	if cfg.StateDir != "" {
-		if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-			return fmt.Errorf("state-dir: %w", err)
-		}
-	}
 	inst, err := newInstance(cfg, log)
 	if err != nil {
 		return err
@@ -116,6 +111,14 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		return runServer(ctx, listener, inst)
 	})
 	group.Go(func() error { return side.run(drained) })
+	group.Go(func() error {
+		inst.memory.keepTime(drained, log)
+		return nil
+	})
+	group.Go(func() error {
+		inst.watchExpiry(ctx)
+		return nil
+	})
 	return group.Wait()
 }
 

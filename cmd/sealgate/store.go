@@ -14,7 +14,7 @@ import (
 // was begun is finished whatever becomes of the request that asked for it.
 const storeTimeout = 30 * time.Second
 
-// trustStore is a notary.Store on the storage of the configuration. The two
+// trustStore is a notary.Store, and its Files, on the storage of the configuration. The two
 // packages do not know each other; what they say of a repository is the same.
 type trustStore struct{ kept *state.Store }
 
@@ -65,4 +65,25 @@ func toKeep(st *notary.State) *state.State {
 		}
 	}
 	return kept
+}
+
+// PutFile implements notary.Files.
+func (s trustStore) PutFile(gun, name string, raw []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return s.kept.PutFile(ctx, gun, name, raw)
+}
+
+// File implements notary.Files.
+func (s trustStore) File(gun, name string, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return s.kept.File(ctx, gun, name, limit)
+}
+
+// KeepFiles implements notary.Files.
+func (s trustStore) KeepFiles(gun string, names []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return s.kept.KeepFiles(ctx, gun, names)
 }

@@ -83,8 +83,7 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 	c.collectUses(out, trust)
 }
 
-// collectUses tells when the trust data of the repositories in use expires: of
-// each the role that is first, and beside a timestamp the first of the others.
+// collectUses tells when the roles of the repositories in use expire.
 func (c *StateCollector) collectUses(out sink, trust []TrustState) {
 	told := map[string]bool{} // two series with the same labels would spoil a scrape
 	for i, uses := range shareOut(trust) {
@@ -96,12 +95,15 @@ func (c *StateCollector) collectUses(out sink, trust []TrustState) {
 			}
 			told[gun] = true
 			out.time(c.descs.lastContact, use.Contact, gun)
-			out.time(c.descs.expiry, use.Expires, gun, use.ExpiresRole)
-			if clean(use.LastingRole) != clean(use.ExpiresRole) {
-				out.time(c.descs.expiry, use.LastingExpires, gun, use.LastingRole)
+			roles := map[string]bool{}
+			for _, r := range use.Roles {
+				if role := clean(r.Role); !roles[role] {
+					roles[role] = true
+					out.time(c.descs.expiry, r.Expires, gun, role)
+				}
 			}
-			if earliest.IsZero() || !use.LastingExpires.IsZero() && use.LastingExpires.Before(earliest) {
-				earliest = use.LastingExpires
+			if lasting := use.Lasting().Expires; earliest.IsZero() || !lasting.IsZero() && lasting.Before(earliest) {
+				earliest = lasting
 			}
 		}
 		out.time(c.descs.earliestExpiry, earliest, trust[i].Registry)
@@ -192,8 +194,8 @@ func describeState() stateDescs {
 		manifestEntries:  d("sealgate_manifest_cache_entries", "Verified manifests in memory."),
 		manifestRequests: d("sealgate_manifest_cache_requests_total", "Lookups of signed manifests: hit when in memory, miss when the registry had to be asked.", "result"),
 		expiry: d("sealgate_trust_expiry_timestamp_seconds",
-			"When the trust data of a repository expires: the role that expires first and, where that is the timestamp, also the first of the others; "+
-				"in seconds since 1970; of at most 100 repositories, those used last.",
+			"When a role expires that decides for a repository, in seconds since 1970; of at most 100 repositories, those used last, "+
+				"and of each at most the eight roles that expire first.",
 			"gun", "role"),
 		lastContact: d("sealgate_trust_last_contact_timestamp_seconds",
 			"When Notary last gave a good answer for a repository, in seconds since 1970; it ages while nobody asks for the repository. "+

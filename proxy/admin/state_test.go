@@ -33,10 +33,11 @@ func trustOf(name string, n int) admin.TrustState {
 				GUN:         fmt.Sprintf("%s/app-%d", name, i),
 				Expires:     epoch.Add(time.Duration(i) * time.Hour),
 				ExpiresRole: "timestamp",
-
-				LastingExpires: epoch.Add(time.Duration(1000+i) * time.Hour),
-				LastingRole:    "targets",
-				Contact:        epoch.Add(-time.Minute),
+				Roles: []trustcache.RoleExpiry{
+					{Role: "timestamp", Expires: epoch.Add(time.Duration(i) * time.Hour)},
+					{Role: "targets", Expires: epoch.Add(time.Duration(1000+i) * time.Hour)},
+				},
+				Contact: epoch.Add(-time.Minute),
 			})
 		}
 		return uses
@@ -78,9 +79,8 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 func TestExpiryIsToldOfTheRepositoriesUsedLast(t *testing.T) {
 	soon := trustOf("one", 3)
 	uses := soon.InUse(3)
-	uses[1].Expires, uses[1].ExpiresRole = epoch.Add(-time.Hour), "targets/releases"
-	uses[1].LastingExpires, uses[1].LastingRole = uses[1].Expires, uses[1].ExpiresRole
-	uses[2].Contact, uses[2].Expires, uses[2].LastingExpires = time.Time{}, time.Time{}, time.Time{}
+	uses[1].Roles = []trustcache.RoleExpiry{{Role: "targets/releases", Expires: epoch.Add(-time.Hour)}}
+	uses[2].Contact, uses[2].Roles = time.Time{}, []trustcache.RoleExpiry{{Role: "timestamp"}}
 	soon.InUse = func(int) []trustcache.Use { return uses }
 	calm := trustOf("two", 2)
 	reg := collect(t, &fakeState{trust: []admin.TrustState{soon, calm}})
@@ -161,13 +161,13 @@ func TestTheStateIsReadAtEveryScrape(t *testing.T) {
 
 func TestStrangeLabelsDoNotBreakAScrape(t *testing.T) {
 	use := func(gun, role string) trustcache.Use {
-		return trustcache.Use{GUN: gun, ExpiresRole: role, Expires: epoch, LastingRole: role + "\xff", LastingExpires: epoch, Contact: epoch}
+		return trustcache.Use{GUN: gun, Roles: []trustcache.RoleExpiry{{Role: role, Expires: epoch}, {Role: role + "\xff", Expires: epoch}}, Contact: epoch}
 	}
 	strange := admin.TrustState{Registry: "one\xfe", InUse: func(int) []trustcache.Use {
 		return []trustcache.Use{
 			use("one/bad\xff", "targets/\xc0"),
 			use("one/bad\xfe", "targets/\xc1"), // the same once cleaned
-			{GUN: "one/same", ExpiresRole: "a\xfe", Expires: epoch, LastingRole: "a\xff", LastingExpires: epoch},
+			{GUN: "one/same", Roles: []trustcache.RoleExpiry{{Role: "a\xfe", Expires: epoch}, {Role: "a\xff", Expires: epoch}}},
 			use("one/\"quoted\"\n{}", "timestamp"),
 			use("", ""),
 		}

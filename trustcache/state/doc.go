@@ -9,6 +9,7 @@
 //	/sealgate/trust/sets/<sha256 of the GUN>/<epoch>-<sequence>-<sha256 of the set>
 //	/sealgate/trust/index/<sha256 of the GUN>/<epoch>-known
 //	/sealgate/trust/index/<sha256 of the GUN>/<epoch>-forgotten
+//	/sealgate/trust/files/<sha256 of the GUN>/<sha256 of the file, or a name>
 //
 // Load reads all sets of the highest epoch and joins them: the highest floor
 // for each role and signers, the root of the highest version. Save writes one
@@ -23,6 +24,9 @@
 // have its first use again. Marks are not deleted, and only their names count.
 // Forget writes the mark "forgotten" of the next epoch, from which on the sets
 // of all lower ones count for nothing.
+//
+// Beside the state, files keeps the metadata itself, as it was fetched: without
+// the server a snapshot can be built from it. Nothing depends on it.
 //
 // Two losses go unnoticed. Where a repository has several sets, which is until
 // the Save after a crash or after two that wrote at once, one of them may go

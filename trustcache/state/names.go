@@ -14,6 +14,7 @@ const (
 	top       = "/sealgate/trust"
 	setsTop   = top + "/sets"
 	indexTop  = top + "/index"
+	filesTop  = top + "/files"
 	probesTop = top + "/probes"
 )
 

@@ -240,5 +240,5 @@ func (s *Store) Forget(ctx context.Context, gun string) error {
 		n.past = append(n.past, name.path(gun))
 	}
 	s.sweepPast(ctx, n)
-	return nil
+	return s.KeepFiles(ctx, gun, nil)
 }
