@@ -1,0 +1,287 @@
+package notary_test
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/notary"
+)
+
+// files are kept in memory, and what is done to them is counted.
+type files struct {
+	mu   sync.Mutex
+	kept map[string][]byte // of testGUN
+	puts int
+	fail error
+}
+
+func newFiles() *files { return &files{kept: map[string][]byte{}} }
+
+func (f *files) PutFile(_, name string, raw []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return f.fail
+	}
+	f.kept[name] = slices.Clone(raw)
+	f.puts++
+	return nil
+}
+
+func (f *files) File(_, name string, limit int64) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	raw, ok := f.kept[name]
+	switch {
+	case !ok:
+		return nil, fs.ErrNotExist
+	case int64(len(raw)) > limit:
+		return nil, errors.New("too large")
+	}
+	return raw, nil
+}
+
+func (f *files) KeepFiles(_ string, names []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.kept, func(name string, _ []byte) bool { return !slices.Contains(names, name) })
+	return nil
+}
+
+func (f *files) since() int {
+	n := f.puts
+	f.puts = 0
+	return n
+}
+
+func keeping(f *files) func(*notary.Options) { return func(o *notary.Options) { o.Files = f } }
+
+// lost is a server that nobody reaches.
+func lost(string) *reply { return status(500, "") }
+
+func TestASnapshotIsRestoredWithoutTheServer(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	was := w.verified(w.source(keptIn(kept), keeping(on)), nil)
+	at := w.now()
+	w.pass(time.Hour)
+	w.answer = lost
+	w.asked()
+	s := w.source(keptIn(kept), keeping(on))
+	snap, contact, err := s.Restore(t.Context(), w.gun)
+	must(t, err)
+	if asked := w.asked(); len(asked) != 0 {
+		t.Errorf("asked for %v", asked)
+	}
+	if !contact.Equal(at) || snap.Len() != was.Len() || len(snap.Hidden()) != len(was.Hidden()) || len(snap.Evidence()) != len(was.Evidence()) {
+		t.Errorf("contact %s, %d tags, %d roles", contact, snap.Len(), len(snap.Evidence()))
+	}
+	for i := range was.Len() {
+		before := was.At(i)
+		if after := snap.At(i); after.Tag != before.Tag || after.Digest != before.Digest || !slices.Equal(after.Signers, before.Signers) {
+			t.Errorf("%+v became %+v", before, after)
+		}
+	}
+	expires, role := was.Expires()
+	if e, r := snap.Expires(); !e.Equal(expires) || r != role {
+		t.Errorf("expires at %s by %s", e, r)
+	}
+
+	// The first answer after it finds nothing new, and looks for a next root.
+	w.honest()
+	w.verified(s, snap)
+	if asked := w.asked(); !slices.Equal(asked, []string{"2.root.json", "timestamp.json"}) {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
+func TestNothingIsRestoredOfARepositoryThatIsNotKnown(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	w.verified(w.source(keptIn(kept), keeping(on)), nil)
+	for name, s := range map[string]*notary.Source{
+		"nothing is kept":        w.source(keptIn(kept)),
+		"files without a state":  w.source(keptIn(newStore()), keeping(on)),
+		"a state without files":  w.source(keptIn(kept), keeping(newFiles())),
+		"nothing was ever there": w.source(keptIn(newStore()), keeping(newFiles())),
+	} {
+		if snap, _, err := s.Restore(t.Context(), w.gun); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := w.source(keptIn(kept), keeping(on))
+	forget(t, s, w.gun)
+	if snap, _, err := s.Restore(t.Context(), w.gun); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
+		t.Errorf("forgotten: %v", err)
+	}
+}
+
+// TestDamagedFilesRestoreNothing, or what they held: every byte flipped, every
+// file cut short or lost. A download makes up for it.
+func TestDamagedFilesRestoreNothing(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	was := w.verified(w.source(keptIn(kept), keeping(on)), nil)
+	try := func(name string, raw []byte) {
+		t.Helper()
+		damaged := newFiles()
+		maps.Copy(damaged.kept, on.kept)
+		if raw == nil {
+			delete(damaged.kept, name)
+		} else {
+			damaged.kept[name] = raw
+		}
+		s := w.source(keptIn(kept), keeping(damaged))
+		snap, _, err := s.Restore(t.Context(), w.gun)
+		if err == nil { // a role that only names signers
+			for i := range was.Len() {
+				if got, ok := snap.Lookup(was.At(i).Tag); !ok || got.Digest != was.At(i).Digest {
+					t.Fatalf("%s: %q is %v", name, was.At(i).Tag, got)
+				}
+			}
+		} else if trustcache.Absent(err) && name != "timestamp" {
+			t.Fatalf("%s: reported as absent: %v", name, err)
+		}
+		wantDigest(t, w.verified(s, snap), "latest", 1)
+	}
+	for name, raw := range on.kept {
+		try(name, nil)
+		try(name, []byte{})
+		step := max(len(raw)/40, 1)
+		for i := 0; i < len(raw); i += step {
+			flipped := slices.Clone(raw)
+			flipped[i] ^= 1
+			try(name, flipped)
+			try(name, raw[:i])
+		}
+	}
+}
+
+// TestOlderFilesAreNotRestored: what somebody puts back is below the floors.
+func TestOlderFilesAreNotRestored(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	s := w.source(keptIn(kept), keeping(on))
+	snap := w.verified(s, nil)
+	old := maps.Clone(on.kept)
+	w.sign(releases, "latest", 2)
+	w.publish()
+	w.verified(s, snap)
+	maps.Copy(on.kept, old)
+	restored, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.gun)
+	wantClass(t, err, trustcache.ErrMalicious)
+	if restored != nil {
+		t.Error("restored")
+	}
+	if state := kept.state(t); state.Floors[releases][0].Version != w.version[releases] {
+		t.Error("the floors went back")
+	}
+}
+
+func TestWhatWasKeptIsJudgedByThePinsAndThePolicyOfToday(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	w.verified(w.source(keptIn(kept), keeping(on)), nil)
+	w.answer = lost
+	for name, pin := range map[string]func(*notary.Options){
+		"other pins": pinned("ff"), "no pins": func(o *notary.Options) { o.Pins = nil },
+	} {
+		if _, _, err := w.source(keptIn(kept), keeping(on), pin).Restore(t.Context(), w.gun); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+	}
+	snap, _, err := w.source(keptIn(kept), keeping(on), under(notary.Policy{Roles: []string{"targets"}})).Restore(t.Context(), w.gun)
+	must(t, err)
+	wantDigest(t, snap, "latest", 8)
+}
+
+func TestWhatHasExpiredIsRestoredOnlyWhereThatIsAllowed(t *testing.T) {
+	for _, role := range []string{"timestamp", "snapshot", "targets", releases, "root"} {
+		t.Run(role, func(t *testing.T) {
+			w, _ := lyingWorld(t)
+			w.expires[role] = w.now().Add(time.Hour)
+			if role == "root" {
+				w.publishRoot()
+			}
+			w.publish()
+			kept, on := newStore(), newFiles()
+			w.verified(w.source(keptIn(kept), keeping(on)), nil)
+			w.pass(2 * time.Hour)
+			w.answer = lost
+			_, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.gun)
+			wantClass(t, err, trustcache.ErrExpired)
+			lenient := w.source(keptIn(kept), keeping(on), func(o *notary.Options) { o.AllowExpired = true })
+			snap, _, err := lenient.Restore(t.Context(), w.gun)
+			must(t, err)
+			wantDigest(t, snap, "latest", 1)
+			w.honest()
+			_, err = w.fetch(lenient, snap)
+			wantClass(t, err, trustcache.ErrExpired) // what is fetched may not be expired
+		})
+	}
+}
+
+// TestHowOftenFilesAreWritten: not at every refresh that finds nothing new.
+func TestHowOftenFilesAreWritten(t *testing.T) {
+	w, old := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	s := w.source(keptIn(kept), keeping(on))
+	snap := w.verified(s, nil)
+	if n := on.since(); n != 5 || len(on.kept) != 5 { // three roles, snapshot, timestamp
+		t.Errorf("%d files written, %d kept", n, len(on.kept))
+	}
+	for range 9 {
+		w.pass(time.Minute)
+		snap = w.verified(s, snap)
+	}
+	if n := on.since(); n != 0 {
+		t.Errorf("%d files written in nine minutes without news", n)
+	}
+	w.pass(time.Minute)
+	snap = w.verified(s, snap)
+	if n := on.since(); n != 1 {
+		t.Errorf("%d files written after ten minutes", n)
+	}
+	w.publishTimestamp()
+	snap = w.verified(s, snap)
+	if n := on.since(); n != 1 {
+		t.Errorf("%d files written for a new timestamp", n)
+	}
+	w.sign(releases, "latest", 2)
+	w.publishRoles(releases)
+	w.publishSnapshot()
+	w.publishTimestamp()
+	snap = w.verified(s, snap)
+	if n := on.since(); n != 3 || len(on.kept) != 5 {
+		t.Errorf("%d files written for a new role, %d kept", n, len(on.kept))
+	}
+	w.serve["timestamp.json"] = old["timestamp"]
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrMalicious)
+	if n := on.since(); n != 0 {
+		t.Errorf("%d files written by an update that failed", n)
+	}
+}
+
+func TestWhatCannotBeKeptIsNotServed(t *testing.T) {
+	w, _ := lyingWorld(t)
+	on := newFiles()
+	s := w.source(keeping(on))
+	snap := w.verified(s, nil)
+	on.fail = errors.New("disk full: /var/lib/sealgate")
+	w.sign(releases, "latest", 2)
+	w.publish()
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrUnreachable)
+	if !errors.Is(trustcache.Cause(err), on.fail) {
+		t.Errorf("the cause is %v", trustcache.Cause(err))
+	}
+	on.fail = nil
+	wantDigest(t, w.verified(s, snap), "latest", 2)
+}
