@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,9 +27,10 @@ func inspectCommand(stdout io.Writer) *cobra.Command {
 		Use:   "inspect REPO[:TAG]",
 		Short: "Show what is signed in a repository, or why a tag is visible or hidden",
 		Long: `Show the trust view of a repository as Sealgate sees it: signed tags, digests,
-roles, signers and expiries. It asks Notary now, and the registry not at all; a
-running gate may be up to "refresh" behind, and knows what it has seen since its
-start: data that stands, has disappeared or was rolled back. Its log says so.
+roles, signers, expiries, and what the gate's storage remembers. It asks Notary
+now, and the registry not at all, and changes nothing; a running gate may be up
+to "refresh" behind. While Notary gives no answer it shows what was kept, as a
+gate would use it. Run it as the user that Sealgate runs as.
 
 Root keys are shown in the forms that pins want: the root key ID for root-keys,
 the certificate ID for cert-ids, and who issued the certificate (ca).
@@ -50,6 +53,7 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		if err != nil {
 			return err
 		}
+		cfg.ContentTrust.Refresh = time.Second // what was kept is not enough: Notary is asked now
 		m, err := openReadOnly(cfg)
 		if err != nil {
 			return failed(err)
@@ -126,6 +130,8 @@ type inspectReport struct {
 	First    string           `json:"expires_first,omitempty"`
 	Roles    []inspectRole    `json:"roles,omitempty"`
 	RootKeys []inspectRootKey `json:"root_keys,omitempty"` // of the verified root
+	Stale    string           `json:"stale,omitempty"`     // why it is what was kept
+	Kept     *inspectKept     `json:"kept,omitempty"`      // what is remembered
 	Signed   []inspectTag     `json:"signed"`
 	Hidden   []inspectTag     `json:"hidden,omitempty"`
 	Offered  []inspectRootKey `json:"offered_not_verified,omitempty"`
@@ -140,6 +146,18 @@ type inspectRole struct {
 	Expires time.Time `json:"expires,omitzero"`
 	KeyIDs  []string  `json:"key_ids,omitempty"`
 	Note    string    `json:"note,omitempty"`
+}
+
+// inspectKept is what the gate's storage remembers of a repository.
+type inspectKept struct {
+	LastContact time.Time      `json:"last_contact,omitzero"` // at most ten minutes late
+	Floors      []inspectFloor `json:"floors"`
+}
+
+type inspectFloor struct {
+	Role    string   `json:"role"`
+	Version int      `json:"version"`
+	Signers []string `json:"signers"`
 }
 
 type inspectTag struct {
@@ -170,9 +188,12 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 	var view trustcache.View
 	if reg.trust == nil {
 		report.err = fmt.Errorf("%w: no notary is configured for %s", trustcache.ErrUnreachable, reg.name)
-	} else if view, report.err = reg.trust.Tag(ctx, gun, tag); report.err == nil {
-		report.describe(view)
-		report.verifiedRoot(reg.source)
+	} else {
+		report.keep(reg.source) // before this look adds to it
+		if view, report.err = reg.trust.Tag(ctx, gun, tag); report.err == nil {
+			report.describe(view)
+			report.verifiedRoot(reg.source)
+		}
 	}
 	decision := proxy.Decide(gun, tag, view, report.err)
 	if report.err != nil {
@@ -187,7 +208,24 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 	return report
 }
 
+// keep says what is remembered; what cannot be read is the answer's error.
+func (r *inspectReport) keep(source *notary.Source) {
+	state, contact, err := source.Kept(r.GUN)
+	if err != nil || state == nil {
+		return
+	}
+	r.Kept = &inspectKept{LastContact: contact, Floors: []inspectFloor{}}
+	for _, role := range slices.Sorted(maps.Keys(state.Floors)) {
+		for _, f := range state.Floors[role] {
+			r.Kept.Floors = append(r.Kept.Floors, inspectFloor{Role: role, Version: f.Version, Signers: f.Signers})
+		}
+	}
+}
+
 func (r *inspectReport) describe(view trustcache.View) {
+	if view.Stale != nil {
+		r.Stale = view.Stale.Error()
+	}
 	expires, first := view.Expires()
 	r.Expires, r.First = &expires, first
 	for _, e := range view.Evidence() {
@@ -304,7 +342,13 @@ func (r *inspectReport) print(w io.Writer) error {
 			fmt.Fprintf(w, "  %s\n", r.Error)
 		}
 	}
+	if r.Stale != "" {
+		fmt.Fprintf(w, "  STALE, as it was kept: %s\n", r.Stale)
+	}
 	r.printOffered(w)
+	if r.Tag == nil {
+		r.printKept(w)
+	}
 	if r.Tag != nil || r.Expires == nil {
 		return nil
 	}
@@ -331,6 +375,22 @@ func (r *inspectReport) print(w io.Writer) error {
 	fmt.Fprintln(w, "\nROOT SIGNED WITH, as pins name it:")
 	printRootKeys(w, "  ", r.RootKeys)
 	return nil
+}
+
+// printKept says below which versions nothing is accepted.
+func (r *inspectReport) printKept(w io.Writer) {
+	if r.Kept == nil {
+		return
+	}
+	fmt.Fprint(w, "  remembered")
+	if !r.Kept.LastContact.IsZero() {
+		fmt.Fprintf(w, " from the last good answer at %s", r.Kept.LastContact.UTC().Format(time.RFC3339))
+	}
+	fmt.Fprint(w, ", with no version to go below")
+	for i, f := range r.Kept.Floors {
+		fmt.Fprintf(w, "%s %s %d", strings.Repeat(",", min(i, 1)), f.Role, f.Version)
+	}
+	fmt.Fprintln(w)
 }
 
 func (r *inspectReport) printOffered(w io.Writer) {

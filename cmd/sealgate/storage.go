@@ -136,11 +136,32 @@ func (m *memory) ready(ctx context.Context) error {
 	return err
 }
 
-// readOnly is a memory for a look that must not change anything.
-type readOnly struct{ notary.Store }
+// readOnly is a trustStore for a look that must not change anything: what is
+// seen is kept for this process alone.
+type readOnly struct {
+	trustStore
+	seen *sync.Map // *notary.State by GUN
+}
 
-// Save implements notary.Store: what was seen is not kept.
-func (readOnly) Save(string, *notary.State, *notary.State) error { return nil }
+// Load implements notary.Store.
+func (r readOnly) Load(gun string) (*notary.State, error) {
+	if st, ok := r.seen.Load(gun); ok {
+		return st.(*notary.State), nil
+	}
+	return r.trustStore.Load(gun)
+}
+
+// Save implements notary.Store.
+func (r readOnly) Save(gun string, _, next *notary.State) error {
+	r.seen.Store(gun, next)
+	return nil
+}
+
+// PutFile implements notary.Files.
+func (readOnly) PutFile(string, string, []byte) error { return nil }
+
+// KeepFiles implements notary.Files.
+func (readOnly) KeepFiles(string, []string) error { return nil }
 
 // openReadOnly opens the memory of cfg, for a process beside the one whose it
 // is: neither floors nor clock are touched, and no directory is made.
@@ -154,6 +175,7 @@ func openReadOnly(cfg *config.Config) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.store = readOnly{trustStore{kept}}
+	onStorage := readOnly{trustStore{kept}, &sync.Map{}}
+	m.store, m.files = onStorage, onStorage
 	return m, nil
 }

@@ -68,6 +68,26 @@ func (s *Source) Restore(ctx context.Context, gun string) (snap *trustcache.Snap
 	return snap, contact, err
 }
 
+// Kept returns what is remembered of gun in the Store, nil where it is not known,
+// and when the server last gave a good answer, as far as that is kept: zero
+// where it is not. It is for humans.
+func (s *Source) Kept(gun string) (state *State, contact time.Time, err error) {
+	state, err = s.opts.Store.Load(gun)
+	if err != nil || !state.known() {
+		return nil, contact, err
+	}
+	if s.opts.Files == nil {
+		return state, contact, nil
+	}
+	kept, err := s.opts.Files.File(gun, keptTimestamp, s.opts.Limits.Timestamp+int64(len(contactLine))+2)
+	if err != nil {
+		return state, contact, nil // it is kept for convenience
+	}
+	line, _, _ := bytes.Cut(kept, []byte("\n"))
+	contact, _ = time.Parse(contactLine, string(line))
+	return state, contact, nil
+}
+
 // keptFile is file for an update from what was kept.
 func (u *update) keptFile(name string, limit int64, use func(raw []byte) error) error {
 	if strings.HasSuffix(name, ".root.json") {
