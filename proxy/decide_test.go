@@ -21,6 +21,11 @@ func TestDecide(t *testing.T) {
 	stale := view(signed)
 	stale.Stale = trustcache.ErrUnreachable
 	wrapped := func(err error) error { return fmt.Errorf("%w: why", err) }
+	lacking := func(doubt string) trustcache.View {
+		return trustcache.View{Snapshot: trustcache.NewSnapshot(trustcache.Contents{GUN: gun, Hidden: []trustcache.HiddenTag{
+			{Tag: "1.0", Roles: []string{"targets"}, Missing: []string{"qa"}, Doubt: doubt},
+		}})}
+	}
 	for _, tt := range []struct {
 		name   string
 		view   trustcache.View
@@ -37,6 +42,10 @@ func TestDecide(t *testing.T) {
 		{"no trust data", trustcache.View{}, wrapped(trustcache.ErrNoTrustData), 404, "no-trust-data"},
 		{"no pin", trustcache.View{}, wrapped(trustcache.ErrUnpinned), 404, "unpinned"},
 		{"forged", trustcache.View{}, wrapped(trustcache.ErrMalicious), 503, "malicious"},
+		{"rolled back", trustcache.View{}, wrapped(trustcache.ErrRolledBack), 503, "rolled-back"},
+		{"refused by Notary", trustcache.View{}, wrapped(trustcache.ErrRefused), 503, "notary-refused"},
+		{"a required signer is missing", lacking(""), nil, 404, "missing-signers"},
+		{"a required signer may be missing", lacking("targets/qa cannot be read"), nil, 503, "signers-unknown"},
 		{"expired", trustcache.View{}, wrapped(trustcache.ErrExpired), 503, "expired"},
 		{"disappeared", trustcache.View{}, wrapped(trustcache.ErrVanished), 503, "vanished"},
 		{"unreachable", trustcache.View{}, wrapped(trustcache.ErrUnreachable), 503, "unreachable"},

@@ -103,12 +103,16 @@ func errTrust(gun string, err error) *Error {
 		return notFound("no-trust-data", "remote trust data does not exist for "+gun)
 	case errors.Is(err, trustcache.ErrUnpinned):
 		return notFound("unpinned", "no pin covers "+gun+": ask its publisher for the root key ID and add it to trust-pinning.root-keys")
+	case errors.Is(err, trustcache.ErrRolledBack):
+		return unavailable("rolled-back", err)
 	case errors.Is(err, trustcache.ErrMalicious):
 		return unavailable("malicious", err)
 	case errors.Is(err, trustcache.ErrExpired):
 		return unavailable("expired", err)
 	case errors.Is(err, trustcache.ErrVanished):
 		return unavailable("vanished", err)
+	case errors.Is(err, trustcache.ErrRefused):
+		return unavailable("notary-refused", err)
 	case errors.Is(err, trustcache.ErrUnreachable):
 		return unavailable("unreachable", err)
 	}

@@ -2,6 +2,7 @@ package trustcache
 
 import (
 	"errors"
+	"fmt"
 	"runtime/debug"
 )
 
@@ -19,6 +20,9 @@ var (
 	// ErrMalicious: the answer was forged, rolled back, not signed by the keys
 	// that decide, malformed or over a limit.
 	ErrMalicious = errors.New("potential malicious behavior")
+	// ErrRolledBack is an ErrMalicious: the answer is older than what was
+	// accepted before.
+	ErrRolledBack = fmt.Errorf("%w: rolled back", ErrMalicious)
 	// ErrExpired: metadata that decides is past its expiry.
 	ErrExpired = errors.New("trust data expired")
 	// ErrVanished: the source once had trust data for this repository and now
@@ -26,6 +30,9 @@ var (
 	ErrVanished = errors.New("trust data disappeared")
 	// ErrUnreachable: the source gave no answer that can be judged.
 	ErrUnreachable = errors.New("trust server unreachable")
+	// ErrRefused is an ErrUnreachable: the source was reached and does not tell
+	// us (401, 403, 429).
+	ErrRefused = fmt.Errorf("%w: it refuses to answer", ErrUnreachable)
 )
 
 // Absent says that err is knowledge: there is no trust data to use. Any other
@@ -34,9 +41,10 @@ func Absent(err error) bool {
 	return errors.Is(err, ErrNoTrustData) || errors.Is(err, ErrUnpinned)
 }
 
-// Class returns the sentinel that err wraps; err itself where there is none.
+// Class returns the sentinel that err wraps, the narrowest; err itself where
+// there is none.
 func Class(err error) error {
-	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrMalicious, ErrExpired, ErrVanished, ErrUnreachable} {
+	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable} {
 		if errors.Is(err, class) {
 			return class
 		}

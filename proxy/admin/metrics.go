@@ -38,7 +38,7 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 		registries: newWords(0, ""),
 		refreshes: counters("sealgate_trust_refreshes_total",
 			"Attempts to fetch and verify trust data of a repository, counted when they end, by result: "+
-				"ok, or why there is no new snapshot (malicious and vanished are alarms).",
+				"ok, or why there is no new snapshot (malicious, rolled-back and vanished are alarms).",
 			"registry", "result"),
 		refreshDuration: histograms("sealgate_trust_refresh_duration_seconds",
 			"How long attempts to fetch and verify trust data of a repository took, whatever their result.",
@@ -106,9 +106,11 @@ var trustClasses = []struct {
 }{
 	{trustcache.ErrNoTrustData, "no-trust-data"},
 	{trustcache.ErrUnpinned, "unpinned"},
+	{trustcache.ErrRolledBack, "rolled-back"}, // an ErrMalicious, and so before it
 	{trustcache.ErrMalicious, "malicious"},
 	{trustcache.ErrExpired, "expired"},
 	{trustcache.ErrVanished, "vanished"},
+	{trustcache.ErrRefused, "refused"}, // an ErrUnreachable
 	{trustcache.ErrUnreachable, "unreachable"},
 }
 

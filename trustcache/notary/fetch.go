@@ -75,7 +75,12 @@ func (u *update) get(name string, noCache bool) (*http.Response, error) {
 	case resp.StatusCode == http.StatusNotFound:
 		err = u.judgeNotFound(resp.Body)
 	case resp.StatusCode != http.StatusOK:
-		err = u.unreachable("status %d for %s", resp.StatusCode, name)
+		class := trustcache.ErrUnreachable
+		switch resp.StatusCode {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+			class = trustcache.ErrRefused
+		}
+		err = fmt.Errorf("%w: %s: status %d for %s", class, u.gun, resp.StatusCode, name)
 	case resp.Header.Get("Content-Encoding") != "":
 		err = u.unreachable("encoded answer for %s", name)
 	}
@@ -168,7 +173,7 @@ type malicious struct {
 func (m *malicious) Error() string { return m.text }
 
 func (m *malicious) Is(target error) bool {
-	return target == trustcache.ErrMalicious || m.act != nil && target == m.act
+	return target == trustcache.ErrMalicious || m.act != nil && target == m.act || m.act == errBelowFloor && target == trustcache.ErrRolledBack
 }
 
 // maxQuoted bounds what an error says of hostile bytes.

@@ -64,7 +64,11 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		outage("a connection reset in the middle of the body", broken(&net.OpError{Op: "read", Err: syscall.ECONNRESET})),
 	}
 	for _, code := range []int{199, 201, 204, 206, 301, 307, 308, 400, 401, 403, 405, 407, 408, 410, 429, 500, 502, 503, 504, 600} {
-		lies = append(lies, outage("status "+http.StatusText(code)+" with an honest body", func() *reply { return status(code, "{}") }))
+		l := outage("status "+http.StatusText(code)+" with an honest body", func() *reply { return status(code, "{}") })
+		if code == 401 || code == 403 || code == 429 {
+			l.warm, l.cold = trustcache.ErrRefused, trustcache.ErrRefused
+		}
+		lies = append(lies, l)
 	}
 	for _, name := range []string{"snapshot", "targets", releases} {
 		lies = append(lies, lie{

@@ -132,7 +132,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 					w.use(role, old[role])
 					w.republishAbove(role)
 				},
-				warm: trustcache.ErrMalicious,
+				warm: trustcache.ErrRolledBack,
 			},
 			lie{
 				name: role + " of the same version with other bytes",
@@ -148,7 +148,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 		lie{
 			name: "an older timestamp",
 			tell: func(w *world, old map[string][]byte) { w.serve["timestamp.json"] = old["timestamp"] },
-			warm: trustcache.ErrMalicious,
+			warm: trustcache.ErrRolledBack,
 		},
 		lie{
 			name: "a timestamp of the same version with other bytes",
