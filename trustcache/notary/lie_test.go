@@ -20,7 +20,8 @@ type lie struct {
 	// cold is the class of error that a first look gives; nil where only those
 	// who remember can see the lie.
 	cold error
-	// warm is the class that a repository verified before is marked with.
+	// warm is the class that a repository verified before is marked with, and
+	// the error after a restart; nil where those who remember do not ask.
 	warm error
 	// repair is done before the honest publication that ends the lie.
 	repair func(w *world)
@@ -79,6 +80,7 @@ func testLies(t *testing.T, lies []lie) {
 			if l.warm != nil {
 				t.Run("known repository", func(t *testing.T) { l.testWarm(t, seed.clone(t), old) })
 			}
+			t.Run("after a restart", func(t *testing.T) { l.testRestarted(t, seed.clone(t), old) })
 		})
 	}
 }

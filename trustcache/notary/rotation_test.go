@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
 )
@@ -163,7 +164,8 @@ func TestAnEndlessRootChainIsGivenUp(t *testing.T) {
 }
 
 // TestBrokenRootChains: the next root is not what the chain asks for. A source
-// that knew the first root keeps what it had, and follows once it is mended.
+// that knew the first root keeps what it had, after a restart it believes
+// nothing that came by such a root, and both follow once it is mended.
 func TestBrokenRootChains(t *testing.T) {
 	stranger := func(w *world) *signer { return newRootSigner(w.tb, w.gun, w.now()) }
 	for _, c := range []struct {
@@ -234,8 +236,8 @@ func TestBrokenRootChains(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w, _ := lyingWorld(t)
 			first := w.parties["root"].keys
-			s := w.source(pollsRoot)
-			cache := w.cache(s)
+			disk := inmemory.New()
+			cache := w.cache(w.source(pollsRoot, storedOn(t, disk)))
 			_, err := cache.Tag(t.Context(), w.gun, "latest")
 			must(t, err)
 			w.sign(releases, "latest", 66)
@@ -245,6 +247,12 @@ func TestBrokenRootChains(t *testing.T) {
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 1)
 			wantClass(t, view.Stale, c.want)
+			restarted := w.source(pinned(first[0].canonical()), pollsRoot, storedOn(t, disk))
+			if snap, err := w.fetch(restarted, nil); err == nil {
+				wantDigest(t, snap, "latest", 1) // nothing led it to the next root
+			} else {
+				wantClass(t, err, c.want)
+			}
 
 			w.honest()
 			w.version["root"] = 1
@@ -260,6 +268,7 @@ func TestBrokenRootChains(t *testing.T) {
 			if view.Stale != nil {
 				t.Errorf("stale: %v", view.Stale)
 			}
+			wantDigest(t, w.verified(restarted, nil), "latest", 2)
 		})
 	}
 }
