@@ -120,15 +120,17 @@ func (u *update) unchanged(ts *timestampFile) bool {
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.anchor, m.vouched, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.vouched, u.now
-	if u.memo != nil && !u.rootAdvanced && !u.rootPolled {
+	switch polled := u.rootAdvanced || u.rootPolled; {
+	case u.memo != nil && !polled:
 		m.rootPolled = u.memo.rootPolled
+	case u.state != nil && !polled:
+		m.rootPolled = time.Time{} // not since the process began: the next update does
 	}
 	c := m.contents(u.gun, ts.verified)
 	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
 		return c, err
 	}
 	if u.kept != nil {
-		m.rootPolled = time.Time{}
 		return c, nil
 	}
 	if err := u.save(); err != nil {
