@@ -16,15 +16,15 @@ import (
 func rotatedTwice(t *testing.T, kind notary.PinKind) (w *world, kept *store, a, b, c *signer) {
 	t.Helper()
 	w = newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	kept = newStore()
-	a = w.parties["root"].keys[0]
+	a = w.Parties["root"].Keys[0]
 	w.verified(w.source(pinnedAs(kind, a), keptIn(kept)), nil)
-	w.rotate("root", newRootSigner(t, w.gun, w.now()))
-	b = w.parties["root"].keys[0]
-	w.rotate("root", newRootSigner(t, w.gun, w.now()))
-	c = w.parties["root"].keys[0]
+	w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
+	b = w.Parties["root"].Keys[0]
+	w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
+	c = w.Parties["root"].Keys[0]
 	return w, kept, a, b, c
 }
 
@@ -67,12 +67,12 @@ func TestPinsThatChange(t *testing.T) {
 					if test.advanced {
 						snap = w.verified(before, nil)
 					}
-					w.sign("targets", "latest", 2)
-					w.publish()
+					w.Sign("targets", "latest", 2)
+					w.Publish()
 					stored := kept.state(t)
 					var pins notary.Pins
 					if test.pins != nil {
-						pins = pinsOf(to, test.pins(a, b, c, newRootSigner(t, w.gun, w.now()))...)
+						pins = pinsOf(to, test.pins(a, b, c, newRootSigner(t, w.GUN, w.Now()))...)
 					}
 					s := w.source(pinning(pins), keptIn(kept), func(o *notary.Options) { o.TrustOnFirstUse = test.firstUse })
 					if snap != nil && s.Accepts(snap) != (test.want == nil) {
@@ -104,9 +104,9 @@ func TestPinsThatChange(t *testing.T) {
 func TestAnErrorOverPinsSaysWhatToDo(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w, kept, _, _, _ := rotatedTwice(t, kind)
-		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.gun, w.now())), keptIn(kept)), nil)
+		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.GUN, w.Now())), keptIn(kept)), nil)
 		wantClass(t, err, trustcache.ErrMalicious)
-		for _, part := range []string{w.gun, "matches the pins that are configured now", "trust-pinning." + string(kind), `"sealgate forget"`} {
+		for _, part := range []string{w.GUN, "matches the pins that are configured now", "trust-pinning." + string(kind), `"sealgate forget"`} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%q says nothing of %q", err, part)
 			}
@@ -119,20 +119,20 @@ func TestAnErrorOverPinsSaysWhatToDo(t *testing.T) {
 func TestTheAnchorIsKept(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w, kept, a, _, c := rotatedTwice(t, kind)
-		first := w.files["1.root.json"]
+		first := w.Files["1.root.json"]
 		if state := kept.state(t); state.Anchor != nil || !bytes.Equal(state.Root, first) {
 			t.Error("the first root is not its own anchor")
 		}
 		s := w.source(pinnedAs(kind, a), keptIn(kept))
 		snap := w.verified(s, nil)
 		for range 2 { // rotated, then unchanged
-			if state := kept.state(t); !bytes.Equal(state.Anchor, first) || !bytes.Equal(state.Root, w.raw["root"]) {
+			if state := kept.state(t); !bytes.Equal(state.Anchor, first) || !bytes.Equal(state.Root, w.Raw["root"]) {
 				t.Error("the anchor is not the first root")
 			}
 			snap = w.verified(s, snap)
 		}
 
-		moved := w.raw["root"]
+		moved := w.Raw["root"]
 		old, oldKept, _, _, oldPin := rotatedTwice(t, kind)
 		old.verified(old.source(pinnedAs(kind, oldPin), keptIn(oldKept)), nil)
 		s = w.source(pinnedAs(kind, c), keptIn(kept))
@@ -146,9 +146,9 @@ func TestTheAnchorIsKept(t *testing.T) {
 			_, err := w.fetch(w.source(pinnedAs(kind, a), keptIn(kept)), prev)
 			wantClass(t, err, trustcache.ErrMalicious)
 		}
-		w.rotate("root", newRootSigner(t, w.gun, w.now()))
+		w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
 		w.verified(s, nil)
-		if state := kept.state(t); !bytes.Equal(state.Anchor, moved) || !bytes.Equal(state.Root, w.raw["root"]) {
+		if state := kept.state(t); !bytes.Equal(state.Anchor, moved) || !bytes.Equal(state.Root, w.Raw["root"]) {
 			t.Error("the anchor is not the root that it moved to")
 		}
 	})
@@ -158,19 +158,19 @@ func TestTheAnchorIsKept(t *testing.T) {
 // later has to match it or what came of it.
 func TestTheAnchorOfAFirstUse(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	kept := newStore()
-	a := w.parties["root"].keys[0]
+	a := w.Parties["root"].Keys[0]
 	snap := w.verified(w.source(firstUse, keptIn(kept)), nil)
-	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
 	snap = w.verified(w.source(firstUse, keptIn(kept)), snap)
-	if !bytes.Equal(kept.state(t).Anchor, w.files["1.root.json"]) {
+	if !bytes.Equal(kept.state(t).Anchor, w.Files["1.root.json"]) {
 		t.Error("the anchor is not the first root")
 	}
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w.verified(w.source(pinnedAs(kind, a), keptIn(kept)), snap)
-		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.gun, w.now())), keptIn(kept)), snap)
+		_, err := w.fetch(w.source(pinnedAs(kind, newRootSigner(t, w.GUN, w.Now())), keptIn(kept)), snap)
 		wantClass(t, err, trustcache.ErrMalicious)
 	})
 }
@@ -183,45 +183,45 @@ func TestNothingIsBelievedOnTheWayToAPinnedRoot(t *testing.T) {
 		want error
 	}{
 		"the pinned root does not descend from what is remembered": {func(w *world) {
-			impostor := newWorld(w.tb)
-			key := newRootSigner(w.tb, w.gun, w.now())
-			impostor.rotate("root", key)
-			w.serve["2.root.json"], w.parties["root"].keys = impostor.files["2.root.json"], []*signer{key}
+			impostor := newWorld(w.TB)
+			key := newRootSigner(w.TB, w.GUN, w.Now())
+			impostor.Rotate("root", key)
+			w.Serve["2.root.json"], w.Parties["root"].Keys = impostor.Files["2.root.json"], []*signer{key}
 		}, trustcache.ErrMalicious},
 		"the server gives no answer": {func(w *world) {
-			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
-			w.answer = func(string) *reply { return status(503, "") }
+			w.Rotate("root", newRootSigner(w.TB, w.GUN, w.Now()))
+			w.Answer = func(string) *reply { return status(503, "") }
 		}, trustcache.ErrUnreachable},
 		"the server holds it back": {func(w *world) {
-			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
-			w.serve["2.root.json"] = nil
+			w.Rotate("root", newRootSigner(w.TB, w.GUN, w.Now()))
+			w.Serve["2.root.json"] = nil
 		}, trustcache.ErrMalicious},
 		"the server holds it back, and what is remembered has expired": {func(w *world) {
-			w.pass(60 * 24 * time.Hour)
-			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
-			w.serve["2.root.json"] = nil
+			w.Pass(60 * 24 * time.Hour)
+			w.Rotate("root", newRootSigner(w.TB, w.GUN, w.Now()))
+			w.Serve["2.root.json"] = nil
 		}, trustcache.ErrMalicious},
 		"the pinned root has expired": {func(w *world) {
-			w.expires["root"] = w.now().Add(-time.Second)
-			w.rotate("root", newRootSigner(w.tb, w.gun, w.now()))
+			w.Expires["root"] = w.Now().Add(-time.Second)
+			w.Rotate("root", newRootSigner(w.TB, w.GUN, w.Now()))
 		}, trustcache.ErrExpired},
 	} {
 		for _, kind := range pinKinds() {
 			t.Run(name+": "+string(kind), func(t *testing.T) {
 				w := newWorld(t)
-				w.sign("targets", "latest", 1)
-				w.publish()
+				w.Sign("targets", "latest", 1)
+				w.Publish()
 				kept := newStore()
-				snap := w.verified(w.source(pinnedAs(kind, w.parties["root"].keys[0]), keptIn(kept)), nil)
+				snap := w.verified(w.source(pinnedAs(kind, w.Parties["root"].Keys[0]), keptIn(kept)), nil)
 				stored := kept.state(t)
 				c.tell(w)
-				s := w.source(pinnedAs(kind, w.parties["root"].keys[0]), keptIn(kept)) // what the root is now
-				w.asked()
+				s := w.source(pinnedAs(kind, w.Parties["root"].Keys[0]), keptIn(kept)) // what the root is now
+				w.Asked()
 				for _, prev := range []*trustcache.Snapshot{nil, snap} {
 					_, err := w.fetch(s, prev)
 					wantClass(t, err, c.want)
 				}
-				for _, name := range w.asked() {
+				for _, name := range w.Asked() {
 					if !strings.HasSuffix(name, ".root.json") {
 						t.Errorf("asked for %s", name)
 					}
@@ -242,11 +242,11 @@ func TestNothingIsBelievedOnTheWayToAPinnedRoot(t *testing.T) {
 func TestPinsNeedAsManyKeysAsTheRoot(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w := newWorld(t)
-		one, two := newRootSigner(t, w.gun, w.now()), newRootSigner(t, w.gun, w.now())
-		w.parties["root"] = &party{keys: []*signer{one, two}, threshold: 2}
-		w.publishRoot()
-		w.sign("targets", "latest", 1)
-		w.publish()
+		one, two := newRootSigner(t, w.GUN, w.Now()), newRootSigner(t, w.GUN, w.Now())
+		w.Parties["root"] = &party{Keys: []*signer{one, two}, Threshold: 2}
+		w.PublishRoot()
+		w.Sign("targets", "latest", 1)
+		w.Publish()
 		kept := newStore()
 		snap := w.verified(w.source(pinnedAs(kind, one, two), keptIn(kept)), nil)
 		half := w.source(pinnedAs(kind, one), keptIn(kept))
@@ -260,7 +260,7 @@ func TestPinsNeedAsManyKeysAsTheRoot(t *testing.T) {
 
 func TestAcceptsNoSnapshotOfAnotherKind(t *testing.T) {
 	w := newWorld(t)
-	if w.source(firstUse).Accepts(trustcache.NewSnapshot(trustcache.Contents{GUN: w.gun})) {
+	if w.source(firstUse).Accepts(trustcache.NewSnapshot(trustcache.Contents{GUN: w.GUN})) {
 		t.Error("accepted")
 	}
 }

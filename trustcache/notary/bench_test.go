@@ -12,11 +12,11 @@ import (
 func worldOf(tb testing.TB, tags int) *world {
 	tb.Helper()
 	w := newWorld(tb)
-	w.delegate(releases)
+	w.Delegate(releases)
 	for i := range tags {
-		w.sign(releases, fmt.Sprintf("v1.%d.%d-linux", i/100, i%100), i)
+		w.Sign(releases, fmt.Sprintf("v1.%d.%d-linux", i/100, i%100), i)
 	}
-	w.publish()
+	w.Publish()
 	return w
 }
 
@@ -27,7 +27,7 @@ func BenchmarkFirstLook(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w.verified(w.source(), nil)
-				w.asked()
+				w.Asked()
 			}
 		})
 	}
@@ -40,7 +40,7 @@ func BenchmarkUnchanged10000(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		snap = w.verified(s, snap)
-		w.asked()
+		w.Asked()
 	}
 }
 
@@ -48,30 +48,30 @@ func BenchmarkOneTagMoreOf10000(b *testing.B) {
 	w := worldOf(b, 10_000)
 	s := w.source()
 	first := w.verified(s, nil)
-	w.sign(releases, "latest", 1)
-	w.publish()
+	w.Sign(releases, "latest", 1)
+	w.Publish()
 	w.wantNewer(s, first)
 	b.ReportAllocs()
 	for b.Loop() {
 		w.verified(s, first)
-		w.asked()
+		w.Asked()
 	}
 }
 
 func (w *world) wantNewer(s trustcache.Source, prev *trustcache.Snapshot) {
-	w.tb.Helper()
-	snap, err := s.Fetch(w.tb.Context(), w.gun, prev)
-	must(w.tb, err)
-	wantDigest(w.tb, snap, "latest", 1)
+	w.TB.Helper()
+	snap, err := s.Fetch(w.TB.Context(), w.GUN, prev)
+	must(w.TB, err)
+	wantDigest(w.TB, snap, "latest", 1)
 }
 
 func BenchmarkOtherWriting10000(b *testing.B) {
 	w := worldOf(b, 10_000)
-	w.spoil[releases] = func(file []byte) []byte { return bytes.Replace(file, []byte(`"_type":`), []byte(`"_type": `), 1) }
-	w.publish()
+	w.Spoil[releases] = func(file []byte) []byte { return bytes.Replace(file, []byte(`"_type":`), []byte(`"_type": `), 1) }
+	w.Publish()
 	b.ReportAllocs()
 	for b.Loop() {
 		w.verified(w.source(), nil)
-		w.asked()
+		w.Asked()
 	}
 }

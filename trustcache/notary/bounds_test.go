@@ -26,7 +26,7 @@ func quickly(t *testing.T, w *world) error {
 	before := processorTime(t)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := w.source().Fetch(context.Background(), w.gun, nil)
+		_, err := w.source().Fetch(context.Background(), w.GUN, nil)
 		ended <- err
 	}()
 	select {
@@ -63,45 +63,45 @@ func TestAKeyOfAMillionBitsCostsNothing(t *testing.T) {
 	w := newWorld(t)
 	key := data.NewPublicKey(data.RSAKey, hugeRSA(t, 1<<20))
 	sig := make([]byte, 1<<20/8)
-	w.parties["timestamp"].keys = []*signer{{private: w.parties["timestamp"].keys[0].private, public: key}}
-	w.parties["targets"].keys = w.parties["timestamp"].keys
-	w.publishRoot()
-	w.spoil["targets"] = func(file []byte) []byte {
+	w.Parties["timestamp"].Keys = []*signer{{Private: w.Parties["timestamp"].Keys[0].Private, Public: key}}
+	w.Parties["targets"].Keys = w.Parties["timestamp"].Keys
+	w.PublishRoot()
+	w.Spoil["targets"] = func(file []byte) []byte {
 		var sigs []data.Signature
 		for range 20 {
 			sigs = append(sigs, data.Signature{KeyID: key.ID(), Method: data.RSAPSSSignature, Signature: sig})
 		}
 		return envelope(t, payloadOf(file), sigs)
 	}
-	w.parties["timestamp"].keys = w.parties["snapshot"].keys
-	w.publishRoot()
-	w.publish()
+	w.Parties["timestamp"].Keys = w.Parties["snapshot"].Keys
+	w.PublishRoot()
+	w.Publish()
 	wantClass(t, quickly(t, w), trustcache.ErrMalicious)
 }
 
 func TestAKeyNamedOverAndOverIsReadOnce(t *testing.T) {
 	w := newWorld(t)
-	cert, _ := pem.Decode(w.parties["root"].keys[0].public.Public())
+	cert, _ := pem.Decode(w.Parties["root"].Keys[0].Public.Public())
 	one := pem.EncodeToMemory(cert)
 	bundle := bytes.Repeat(one, 300<<10/len(one))
 	key := data.NewPublicKey(data.ECDSAx509Key, bundle)
-	w.edit["root"] = func(p []byte) []byte {
-		id := w.parties["targets"].keys[0].public.ID()
+	w.Edit["root"] = func(p []byte) []byte {
+		id := w.Parties["targets"].Keys[0].Public.ID()
 		ids := strings.Repeat(fmt.Sprintf("%q,", key.ID()), 5000)
 		p = bytes.Replace(p, []byte(fmt.Sprintf(`"keyids":[%q]`, id)), []byte(fmt.Sprintf(`"keyids":[%s%q]`, ids, id)), 1)
 		return bytes.Replace(p, []byte(`"keys":{`), slices.Concat([]byte(fmt.Sprintf(`"keys":{%q:`, key.ID())), jsonOf(t, key), []byte(",")), 1)
 	}
-	w.publishRoot()
-	w.publish()
-	if len(w.raw["root"]) > 1<<20 {
-		t.Fatal(len(w.raw["root"]))
+	w.PublishRoot()
+	w.Publish()
+	if len(w.Raw["root"]) > 1<<20 {
+		t.Fatal(len(w.Raw["root"]))
 	}
 	quickly(t, w)
 }
 
 func TestAKeyNamedByManyDelegationsIsReadOnce(t *testing.T) {
 	w := newWorld(t)
-	cert, _ := pem.Decode(w.parties["root"].keys[0].public.Public())
+	cert, _ := pem.Decode(w.Parties["root"].Keys[0].Public.Public())
 	one := pem.EncodeToMemory(cert)
 	key := data.NewPublicKey(data.ECDSAx509Key, bytes.Repeat(one, 4<<20/len(one)))
 	var roles strings.Builder
@@ -109,8 +109,8 @@ func TestAKeyNamedByManyDelegationsIsReadOnce(t *testing.T) {
 		fmt.Fprintf(&roles, `{"keyids":[%q],"name":"targets/r%d","paths":[],"threshold":1},`, key.ID(), i)
 	}
 	delegations := fmt.Sprintf(`{"keys":{%q:%s},"roles":[%s]}`, key.ID(), jsonOf(t, key), strings.TrimSuffix(roles.String(), ","))
-	w.edit["targets"] = func(p []byte) []byte { return replaceDelegations(p, delegations) }
-	w.publish()
+	w.Edit["targets"] = func(p []byte) []byte { return replaceDelegations(p, delegations) }
+	w.Publish()
 	must(t, quickly(t, w))
 }
 
@@ -120,28 +120,28 @@ func TestTensOfThousandsOfDelegationsCostNothing(t *testing.T) {
 	for i := range 60_000 {
 		fmt.Fprintf(&roles, `{"keyids":[],"name":"targets/r%06d","paths":[],"threshold":1},`, i)
 	}
-	w.edit["targets"] = func(p []byte) []byte {
+	w.Edit["targets"] = func(p []byte) []byte {
 		return replaceDelegations(p, `{"keys":{},"roles":[`+strings.TrimSuffix(roles.String(), ",")+`]}`)
 	}
-	w.publish()
+	w.Publish()
 	wantClass(t, quickly(t, w), trustcache.ErrMalicious)
 }
 
 func TestManyPathsTimesManyPathsCostNothing(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases, manyPaths("a", 60_000)...)
-	w.delegate(releases+"/ci", manyPaths("b", 60_000)...)
-	w.publish()
+	w.Delegate(releases, manyPaths("a", 60_000)...)
+	w.Delegate(releases+"/ci", manyPaths("b", 60_000)...)
+	w.Publish()
 	must(t, quickly(t, w))
 }
 
 func TestManyTagsTimesManyPathsCostNothing(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases, manyPaths("a", 200_000)...)
+	w.Delegate(releases, manyPaths("a", 200_000)...)
 	for i := range 20_000 {
-		w.sign(releases, fmt.Sprintf("v%d", i), i)
+		w.Sign(releases, fmt.Sprintf("v%d", i), i)
 	}
-	w.publish()
+	w.Publish()
 	must(t, quickly(t, w))
 }
 
@@ -157,10 +157,10 @@ func manyPaths(first string, n int) []string {
 // be half a gigabyte of slices.
 func TestSignaturesAreNotReadBeforeTheyAreCounted(t *testing.T) {
 	w := newWorld(t)
-	w.spoil["targets"] = func(file []byte) []byte {
+	w.Spoil["targets"] = func(file []byte) []byte {
 		return slices.Concat(signedPart(file), []byte(`,"signatures":[`), bytes.Repeat([]byte("0,"), 4<<20-2000), []byte("0]}"))
 	}
-	w.publish()
+	w.Publish()
 	var err error
 	grown := allocated(func() { _, err = w.fetch(w.source(), nil) })
 	wantClass(t, err, trustcache.ErrMalicious)
@@ -181,15 +181,15 @@ func allocated(by func()) uint64 {
 // what comes is given up at the limit.
 func TestOversizeCostsNoMoreThanTheLimit(t *testing.T) {
 	w, _ := lyingWorld(t)
-	meta := w.meta("targets")
+	meta := w.Meta("targets")
 	meta.Length = 1 << 40
-	w.declare["targets"] = meta
-	w.publishSnapshot()
+	w.Declare["targets"] = meta
+	w.PublishSnapshot()
 	s := w.source()
 	grown := allocated(func() {
 		_, err := w.fetch(s, nil)
 		wantClass(t, err, trustcache.ErrMalicious)
-		w.answer = func(string) *reply { return &reply{status: 200, body: endless{'['}} }
+		w.Answer = func(string) *reply { return &reply{Status: 200, Body: endless('[')} }
 		_, err = w.fetch(s, nil)
 		wantClass(t, err, trustcache.ErrMalicious)
 	})
@@ -205,7 +205,7 @@ func TestSizeCountsWhatIsKeptForTheNextUpdate(t *testing.T) {
 	var kept []*trustcache.Snapshot
 	look := func() uint64 {
 		kept = append(kept, w.verified(w.source(), nil))
-		w.asked()
+		w.Asked()
 		return heap()
 	}
 	look()

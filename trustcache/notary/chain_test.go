@@ -25,56 +25,56 @@ import (
 func underRoot(t *testing.T, keys ...*signer) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.version["root"] = 0
-	w.parties["root"].keys = keys
-	w.publishRoot()
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Version["root"] = 0
+	w.Parties["root"].Keys = keys
+	w.PublishRoot()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	return w
 }
 
 // TestWhichCertificatesLeadToAPinnedAuthority: a certificate of a root key, and
 // the authority that is pinned.
 func TestWhichCertificatesLeadToAPinnedAuthority(t *testing.T) {
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	from, until := now.AddDate(0, -1, 0), now.AddDate(0, 1, 0)
 	const gun = testGUN
 	ca, other := newAuthority(t, now), newAuthority(t, now)
-	issuing := ca.under(t, from, until)
-	deep := issuing.under(t, from, until)
+	issuing := ca.Under(t, from, until)
+	deep := issuing.Under(t, from, until)
 	key := newSigner(t)
-	leaf := issuing.issue(t, key, gun, from, until)
-	ofOther := other.issue(t, key, gun, from, until)
+	leaf := issuing.Issue(t, key, gun, from, until)
+	ofOther := other.Issue(t, key, gun, from, until)
 	for _, c := range []struct {
 		name string
 		root *signer
 		pin  *authority
 		want error
 	}{
-		{"directly", ca.issue(t, key, gun, from, until), ca, nil},
+		{"directly", ca.Issue(t, key, gun, from, until), ca, nil},
 		{"through one that comes with it", leaf, ca, nil},
-		{"through two that come with it", deep.issue(t, key, gun, from, until), ca, nil},
-		{"through two in another order", key.bundled(t, slices.Concat([]*x509.Certificate{certificateOf(t, deep.issue(t, key, gun, from, until))}, []*x509.Certificate{issuing.cert, deep.cert})...), ca, nil},
-		{"with authorities that have nothing to do with it", key.bundled(t, certificateOf(t, leaf), other.cert, issuing.cert), ca, nil},
-		{"to the issuing authority alone", key.bundled(t, certificateOf(t, leaf)), issuing, nil},
-		{"through one that does not come with it", key.bundled(t, certificateOf(t, leaf)), ca, trustcache.ErrMalicious},
-		{"through two of which one does not come with it", key.bundled(t, certificateOf(t, deep.issue(t, key, gun, from, until)), issuing.cert), ca, trustcache.ErrMalicious},
+		{"through two that come with it", deep.Issue(t, key, gun, from, until), ca, nil},
+		{"through two in another order", key.Bundled(t, slices.Concat([]*x509.Certificate{certificateOf(t, deep.Issue(t, key, gun, from, until))}, []*x509.Certificate{issuing.Cert, deep.Cert})...), ca, nil},
+		{"with authorities that have nothing to do with it", key.Bundled(t, certificateOf(t, leaf), other.Cert, issuing.Cert), ca, nil},
+		{"to the issuing authority alone", key.Bundled(t, certificateOf(t, leaf)), issuing, nil},
+		{"through one that does not come with it", key.Bundled(t, certificateOf(t, leaf)), ca, trustcache.ErrMalicious},
+		{"through two of which one does not come with it", key.Bundled(t, certificateOf(t, deep.Issue(t, key, gun, from, until)), issuing.Cert), ca, trustcache.ErrMalicious},
 		{"to another authority of the same name", ofOther, ca, trustcache.ErrMalicious},
-		{"to another, with the pinned one beside it", key.bundled(t, certificateOf(t, ofOther), ca.cert), ca, trustcache.ErrMalicious},
-		{"to another, which comes with it", key.bundled(t, certificateOf(t, ofOther), other.cert), ca, trustcache.ErrMalicious},
-		{"its own", key.certified(t, gun, from, until), ca, trustcache.ErrMalicious},
-		{"with more beside it than are looked at", key.bundled(t, slices.Concat([]*x509.Certificate{certificateOf(t, leaf)}, slices.Repeat([]*x509.Certificate{issuing.cert}, 9))...), ca, trustcache.ErrMalicious},
-		{"of another key of the same issuer", newSigner(t).listed(leaf.public.Algorithm(), leaf.public.Public()), ca, trustcache.ErrMalicious},
-		{"for another repository", issuing.issue(t, key, gun+"2", from, until), ca, trustcache.ErrMalicious},
-		{"an issuer that is no authority", notAnAuthority(t, ca, now).issue(t, key, gun, from, until), ca, trustcache.ErrMalicious},
-		{"it has expired", ca.issue(t, key, gun, from, now), ca, trustcache.ErrExpired},
-		{"the one between has expired", ca.under(t, from, now.Add(-time.Second)).issue(t, key, gun, from, until), ca, trustcache.ErrExpired},
-		{"the one between is not yet valid", ca.under(t, now.Add(time.Hour), until).issue(t, key, gun, from, until), ca, trustcache.ErrMalicious},
-		{"it is valid in an hour", ca.issue(t, key, gun, now.Add(time.Hour), until), ca, nil}, // as the clocks of two machines may differ
+		{"to another, with the pinned one beside it", key.Bundled(t, certificateOf(t, ofOther), ca.Cert), ca, trustcache.ErrMalicious},
+		{"to another, which comes with it", key.Bundled(t, certificateOf(t, ofOther), other.Cert), ca, trustcache.ErrMalicious},
+		{"its own", key.Certified(t, gun, from, until), ca, trustcache.ErrMalicious},
+		{"with more beside it than are looked at", key.Bundled(t, slices.Concat([]*x509.Certificate{certificateOf(t, leaf)}, slices.Repeat([]*x509.Certificate{issuing.Cert}, 9))...), ca, trustcache.ErrMalicious},
+		{"of another key of the same issuer", newSigner(t).Listed(leaf.Public.Algorithm(), leaf.Public.Public()), ca, trustcache.ErrMalicious},
+		{"for another repository", issuing.Issue(t, key, gun+"2", from, until), ca, trustcache.ErrMalicious},
+		{"an issuer that is no authority", notAnAuthority(t, ca, now).Issue(t, key, gun, from, until), ca, trustcache.ErrMalicious},
+		{"it has expired", ca.Issue(t, key, gun, from, now), ca, trustcache.ErrExpired},
+		{"the one between has expired", ca.Under(t, from, now.Add(-time.Second)).Issue(t, key, gun, from, until), ca, trustcache.ErrExpired},
+		{"the one between is not yet valid", ca.Under(t, now.Add(time.Hour), until).Issue(t, key, gun, from, until), ca, trustcache.ErrMalicious},
+		{"it is valid in an hour", ca.Issue(t, key, gun, now.Add(time.Hour), until), ca, nil}, // as the clocks of two machines may differ
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := underRoot(t, c.root)
-			s := w.source(pinnedAs(notary.CA, c.pin.signer))
+			s := w.source(pinnedAs(notary.CA, c.pin.Signer))
 			snap, err := w.fetch(s, nil)
 			if c.want != nil {
 				wantClass(t, err, c.want)
@@ -89,19 +89,19 @@ func TestWhichCertificatesLeadToAPinnedAuthority(t *testing.T) {
 
 // notAnAuthority signs certificates with one that says it may not.
 func notAnAuthority(t *testing.T, ca *authority, now time.Time) *authority {
-	leaf := ca.issue(t, newSigner(t), "CA", now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0))
-	return &authority{signer: leaf, cert: certificateOf(t, leaf), root: ca, line: []*x509.Certificate{certificateOf(t, leaf)}}
+	leaf := ca.Issue(t, newSigner(t), "CA", now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0))
+	return &authority{Signer: leaf, Cert: certificateOf(t, leaf), Root: ca, Line: []*x509.Certificate{certificateOf(t, leaf)}}
 }
 
 // TestWithoutAuthoritiesTheSystemsDoNotCount: the TLS library takes those of
 // the system where it is given none.
 func TestWithoutAuthoritiesTheSystemsDoNotCount(t *testing.T) {
 	w := newWorld(t)
-	ca := w.parties["root"].keys[0].ca
+	ca := w.Parties["root"].Keys[0].CA
 	file := t.TempDir() + "/ca.pem"
-	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}), 0o600))
+	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Cert.Raw}), 0o600))
 	t.Setenv("SSL_CERT_FILE", file)
-	w.publish()
+	w.Publish()
 	for name, p := range map[string]notary.Pins{"nil": {Kind: notary.CA}, "none": {Kind: notary.CA, Roots: x509.NewCertPool()}} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.fetch(w.source(pinning(p)), nil)
@@ -127,10 +127,10 @@ func TestAPinnedCertificateVouchesWhileItIsValid(t *testing.T) {
 		{"a pinned authority", notary.CA, [3]time.Duration{2 * time.Hour, 2 * time.Hour, time.Hour}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now := newWorld(t).now()
+			now := newWorld(t).Now()
 			from := now.AddDate(0, -1, 0)
-			ca := &authority{signer: newSigner(t).authority(t, "CA", from, now.Add(c.chain[2]))}
-			key := ca.first(t).under(t, from, now.Add(c.chain[1])).issue(t, newSigner(t), testGUN, from, now.Add(c.chain[0]))
+			ca := &authority{Signer: newSigner(t).Authority(t, "CA", from, now.Add(c.chain[2]))}
+			key := ca.First(t).Under(t, from, now.Add(c.chain[1])).Issue(t, newSigner(t), testGUN, from, now.Add(c.chain[0]))
 			w := underRoot(t, key)
 			kept := newStore()
 			pins := pinnedAs(c.kind, key)
@@ -141,25 +141,25 @@ func TestAPinnedCertificateVouchesWhileItIsValid(t *testing.T) {
 				t.Errorf("stands until %s (%s), expected %s", at, role, ends)
 			}
 			// The next root is of keys that nothing pins, and good for years.
-			w.rotate("root", newRootSigner(t, w.gun, now))
-			w.sign("targets", "latest", 2)
-			w.publish()
+			w.Rotate("root", newRootSigner(t, w.GUN, now))
+			w.Sign("targets", "latest", 2)
+			w.Publish()
 			snap = w.verified(s, snap)
 			if at, _ := snap.Expires(); !at.Equal(ends) {
 				t.Errorf("the one that descends stands until %s, expected %s", at, ends)
 			}
-			w.pass(time.Hour - time.Nanosecond)
-			w.publishTimestamp()
+			w.Pass(time.Hour - time.Nanosecond)
+			w.PublishTimestamp()
 			w.verified(s, snap)
 			if !s.Accepts(snap) {
 				t.Error("not accepted before the end")
 			}
-			w.pass(time.Nanosecond)
-			w.publishTimestamp()
+			w.Pass(time.Nanosecond)
+			w.PublishTimestamp()
 			for _, prev := range []*trustcache.Snapshot{snap, nil} {
 				_, err := w.fetch(s, prev)
 				wantClass(t, err, trustcache.ErrExpired)
-				for _, part := range []string{"trust-pinning." + string(c.kind), w.gun, ends.Format(time.RFC3339)} {
+				for _, part := range []string{"trust-pinning." + string(c.kind), w.GUN, ends.Format(time.RFC3339)} {
 					if !strings.Contains(err.Error(), part) {
 						t.Errorf("%q says nothing of %q", err, part)
 					}
@@ -168,7 +168,7 @@ func TestAPinnedCertificateVouchesWhileItIsValid(t *testing.T) {
 			if s.Accepts(snap) {
 				t.Error("accepted after the end")
 			}
-			renewed := w.source(pinnedAs(c.kind, w.parties["root"].keys[0]), keptIn(kept))
+			renewed := w.source(pinnedAs(c.kind, w.Parties["root"].Keys[0]), keptIn(kept))
 			wantDigest(t, w.verified(renewed, snap), "latest", 2)
 		})
 	}
@@ -177,16 +177,16 @@ func TestAPinnedCertificateVouchesWhileItIsValid(t *testing.T) {
 // TestACertificateThatItsAuthorityRenewedVouches, although the one that was seen
 // first has expired.
 func TestACertificateThatItsAuthorityRenewedVouches(t *testing.T) {
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	ca := newAuthority(t, now)
-	first := ca.issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.Add(time.Hour))
+	first := ca.Issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.Add(time.Hour))
 	w := underRoot(t, first)
 	s := w.source(pinnedAs(notary.CA, first))
 	snap := w.verified(s, nil)
-	w.rotate("root", ca.issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.AddDate(1, 0, 0)))
+	w.Rotate("root", ca.Issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.AddDate(1, 0, 0)))
 	snap = w.verified(s, snap)
-	w.pass(time.Hour)
-	w.publishTimestamp()
+	w.Pass(time.Hour)
+	w.PublishTimestamp()
 	wantDigest(t, w.verified(s, snap), "latest", 1)
 }
 
@@ -195,9 +195,9 @@ func TestACertificateThatItsAuthorityRenewedVouches(t *testing.T) {
 func TestAnotherCertificateOfThePinnedKeyDoesNotProlongIt(t *testing.T) {
 	for _, kind := range []notary.PinKind{notary.CertIDs, notary.CA} {
 		t.Run(string(kind), func(t *testing.T) {
-			now := newWorld(t).now()
-			old := newAuthority(t, now).issue(t, newSigner(t), testGUN, now.AddDate(-1, 0, 0), now.Add(-time.Second))
-			w := underRoot(t, old, old.certified(t, testGUN, now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)))
+			now := newWorld(t).Now()
+			old := newAuthority(t, now).Issue(t, newSigner(t), testGUN, now.AddDate(-1, 0, 0), now.Add(-time.Second))
+			w := underRoot(t, old, old.Certified(t, testGUN, now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)))
 			_, err := w.fetch(w.source(pinnedAs(kind, old)), nil)
 			wantClass(t, err, trustcache.ErrExpired)
 		})
@@ -207,10 +207,10 @@ func TestAnotherCertificateOfThePinnedKeyDoesNotProlongIt(t *testing.T) {
 // TestASnapshotIsNotAcceptedForLongerThanItsCertificates: its end is not moved,
 // so a pin that ends before it has to be judged by an update.
 func TestASnapshotIsNotAcceptedForLongerThanItsCertificates(t *testing.T) {
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	ca := newAuthority(t, now)
-	brief := ca.under(t, now.AddDate(0, -1, 0), now.Add(time.Hour))
-	key := brief.issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.AddDate(5, 0, 0))
+	brief := ca.Under(t, now.AddDate(0, -1, 0), now.Add(time.Hour))
+	key := brief.Issue(t, newSigner(t), testGUN, now.AddDate(0, -1, 0), now.AddDate(5, 0, 0))
 	w := underRoot(t, key)
 	kept := newStore()
 	snap := w.verified(w.source(pinnedAs(notary.RootKeys, key), keptIn(kept)), nil)
@@ -236,15 +236,15 @@ func TestCertificatesOfASnapshotAreLookedUpInTheStore(t *testing.T) {
 			if w.source(pinnedAs(kind, c)).Accepts(snap) {
 				t.Error("accepted without anything stored")
 			}
-			w.publishRoot()
-			w.publish()
+			w.PublishRoot()
+			w.Publish()
 			w.verified(w.source(pinnedAs(kind, a), keptIn(kept)), nil)
 			if next.Accepts(snap) {
 				t.Error("accepted with a newer root stored")
 			}
 			state := *kept.state(t)
 			state.Root = []byte("{")
-			must(t, kept.Save(w.gun, kept.state(t), &state))
+			must(t, kept.Save(w.GUN, kept.state(t), &state))
 			if next.Accepts(snap) {
 				t.Error("accepted with nonsense stored")
 			}
@@ -256,16 +256,16 @@ func TestCertificatesOfASnapshotAreLookedUpInTheStore(t *testing.T) {
 func TestAnUnchangedUpdateLooksAtNoCertificate(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w := newWorld(t)
-		w.sign("targets", "latest", 1)
-		w.publish()
-		first := w.parties["root"].keys[0]
+		w.Sign("targets", "latest", 1)
+		w.Publish()
+		first := w.Parties["root"].Keys[0]
 		s := w.source(func(o *notary.Options) {
 			o.Pins = func(string) notary.Pins { return pinsOf(kind, first) } // equal, and made anew each time
 		})
 		snap := w.verified(s, nil)
-		w.rotate("root", newRootSigner(t, w.gun, w.now()))
+		w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
 		snap = w.verified(s, snap)
-		if n := testing.AllocsPerRun(10, func() { snap = w.verified(s, snap); w.asked() }); n > 280 {
+		if n := testing.AllocsPerRun(10, func() { snap = w.verified(s, snap); w.Asked() }); n > 280 {
 			t.Errorf("%v allocations", n)
 		}
 	})
@@ -274,15 +274,15 @@ func TestAnUnchangedUpdateLooksAtNoCertificate(t *testing.T) {
 // TestChainsTakeLittleTime: certificates made so that as many chains as possible
 // have to be tried, none of which leads anywhere.
 func TestChainsTakeLittleTime(t *testing.T) {
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	from, until := now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)
 	pin := newAuthority(t, now)
 	// A mesh: each has signed every other, under one name.
 	mesh := make([]*authority, 4)
 	for i := range mesh {
 		slow := must2(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)) // whose signatures take long to check
-		s := &signer{private: must2(utils.ECDSAToPrivateKey(slow))}
-		mesh[i] = (&authority{signer: s.authority(t, "CA", from, until)}).first(t)
+		s := &signer{Private: must2(utils.ECDSAToPrivateKey(slow))}
+		mesh[i] = (&authority{Signer: s.Authority(t, "CA", from, until)}).First(t)
 	}
 	var above []*x509.Certificate
 	for _, by := range mesh {
@@ -291,19 +291,19 @@ func TestChainsTakeLittleTime(t *testing.T) {
 				template, err := utils.NewCertificate("CA", from, until)
 				must(t, err)
 				template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
-				above = append(above, by.certify(t, template, s.signer))
+				above = append(above, by.Certify(t, template, s.Signer))
 			}
 		}
 	}
 	look := func(keys int) time.Duration {
 		root := make([]*signer, keys)
 		for i := range root {
-			leaf := mesh[i%len(mesh)].issue(t, newSigner(t), testGUN, from, until)
-			root[i] = leaf.bundled(t, append([]*x509.Certificate{certificateOf(t, leaf)}, above...)...)
+			leaf := mesh[i%len(mesh)].Issue(t, newSigner(t), testGUN, from, until)
+			root[i] = leaf.Bundled(t, append([]*x509.Certificate{certificateOf(t, leaf)}, above...)...)
 		}
 		w := underRoot(t, root...)
 		before := processorTime(t)
-		_, err := w.fetch(w.source(pinnedAs(notary.CA, pin.signer)), nil)
+		_, err := w.fetch(w.source(pinnedAs(notary.CA, pin.Signer)), nil)
 		wantClass(t, err, trustcache.ErrMalicious)
 		return processorTime(t) - before
 	}
@@ -316,7 +316,7 @@ func TestChainsTakeLittleTime(t *testing.T) {
 // would take seconds.
 func TestAnAuthorityWithAHugeKeyTakesLittleTime(t *testing.T) {
 	const bits = 400_000
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	from, until := now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)
 	pin := newAuthority(t, now)
 	template, err := utils.NewCertificate("CA", from, until)
@@ -324,7 +324,7 @@ func TestAnAuthorityWithAHugeKeyTakesLittleTime(t *testing.T) {
 	template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
 	public, err := x509.ParsePKIXPublicKey(hugeRSA(t, bits))
 	must(t, err)
-	huge := must2(x509.CreateCertificate(rand.Reader, template, pin.cert, public, pin.private.CryptoSigner()))
+	huge := must2(x509.CreateCertificate(rand.Reader, template, pin.Cert, public, pin.Private.CryptoSigner()))
 	small := must2(rsa.GenerateKey(rand.Reader, 2048))
 	key := newSigner(t)
 	leaf, err := utils.NewCertificate(testGUN, from, until)
@@ -335,12 +335,12 @@ func TestAnAuthorityWithAHugeKeyTakesLittleTime(t *testing.T) {
 		Algorithm pkix.AlgorithmIdentifier
 		Signature asn1.BitString
 	}
-	_, err = asn1.Unmarshal(must2(x509.CreateCertificate(rand.Reader, leaf, template, key.private.CryptoSigner().Public(), small)), &cert)
+	_, err = asn1.Unmarshal(must2(x509.CreateCertificate(rand.Reader, leaf, template, key.Private.CryptoSigner().Public(), small)), &cert)
 	must(t, err)
 	cert.Signature = asn1.BitString{Bytes: bytes.Repeat([]byte{1}, bits/8), BitLength: bits}
-	w := underRoot(t, key.bundled(t, must2(x509.ParseCertificate(must2(asn1.Marshal(cert)))), must2(x509.ParseCertificate(huge))))
+	w := underRoot(t, key.Bundled(t, must2(x509.ParseCertificate(must2(asn1.Marshal(cert)))), must2(x509.ParseCertificate(huge))))
 	before := processorTime(t)
-	_, err = w.fetch(w.source(pinnedAs(notary.CA, pin.signer)), nil)
+	_, err = w.fetch(w.source(pinnedAs(notary.CA, pin.Signer)), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 	if took := processorTime(t) - before; took > time.Second {
 		t.Errorf("took %s", took)

@@ -17,9 +17,9 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 	for i := range 16 {
 		gun := fmt.Sprintf("registry.example.com/acme/app%d", i)
 		w := newWorldFor(t, gun)
-		w.delegate(releases)
-		w.sign(releases, "latest", i)
-		w.publish()
+		w.Delegate(releases)
+		w.Sign(releases, "latest", i)
+		w.Publish()
 		worlds[gun] = w
 	}
 	first := worlds["registry.example.com/acme/app0"]
@@ -41,7 +41,7 @@ func TestManyRepositoriesAtOnce(t *testing.T) {
 					return
 				}
 				if target, ok := snap.Lookup("latest"); !ok || target.Digest != digest(i) {
-					t.Errorf("%s: %v %s", w.gun, ok, target.Digest)
+					t.Errorf("%s: %v %s", w.GUN, ok, target.Digest)
 				}
 				snap, err = w.fetch(s, snap)
 			}

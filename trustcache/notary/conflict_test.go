@@ -14,6 +14,7 @@ import (
 
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/sealgate/sealgate/trustcache/trustcachetest"
 )
 
 func TestSaveStoresNothingOverWhatAnotherStored(t *testing.T) {
@@ -63,42 +64,42 @@ func TestTwoSourcesOverOneStore(t *testing.T) {
 	for _, rotated := range []bool{false, true} {
 		w, _ := lyingWorld(t)
 		kept := newStore()
-		pin := w.parties["root"].keys[0].canonical()
+		pin := w.Parties["root"].Keys[0].Canonical()
 		other := w.source(pinned(pin), keptIn(kept))
 		snap := w.verified(other, nil)
-		before, seen := maps.Clone(w.files), w.keep()
-		now := w.files
-		w.sign(releases, "latest", 2)
+		before, seen := maps.Clone(w.Files), w.Keep()
+		now := w.Files
+		w.Sign(releases, "latest", 2)
 		if rotated {
-			w.rotate("root", newRootSigner(t, w.gun, w.now()))
+			w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
 		}
-		w.publish()
-		w.files = before
+		w.Publish()
+		w.Files = before
 		s := w.source(pinned(pin), keptIn(kept), whenAsked(w, "timestamp", func() {
-			w.files = now
+			w.Files = now
 			wantDigest(t, w.verified(other, snap), "latest", 2)
-			w.files = before
+			w.Files = before
 		}))
 		_, err := w.fetch(s, snap)
 		wantClass(t, err, trustcache.ErrMalicious)
-		if got := kept.state(t).Floors[releases][0].Version; got != w.version[releases] {
+		if got := kept.state(t).Floors[releases][0].Version; got != w.Version[releases] {
 			t.Errorf("the floor went back to %d", got)
 		}
 
 		// What this one remembers may be older than what the other accepted:
 		// new timestamps and snapshots do not bring it back.
-		w.files = now
-		w.asked()
+		w.Files = now
+		w.Asked()
 		wantDigest(t, w.verified(s, snap), "latest", 2)
-		if asked := w.asked(); slices.ContainsFunc(asked, func(name string) bool { return strings.HasSuffix(name, "root.json") }) {
+		if asked := w.Asked(); slices.ContainsFunc(asked, func(name string) bool { return strings.HasSuffix(name, "root.json") }) {
 			t.Errorf("the root that the other found was not taken from the store: asked for %v", asked)
 		}
 		for _, again := range []string{releases, "snapshot"} {
-			w.use(again, seen[again])
+			w.Use(again, seen[again])
 			if again == releases {
-				w.publishSnapshot()
+				w.PublishSnapshot()
 			} else {
-				w.publishTimestamp()
+				w.PublishTimestamp()
 			}
 			_, err = w.fetch(s, snap)
 			wantClass(t, err, trustcache.ErrMalicious)
@@ -114,7 +115,7 @@ func TestAStateThatOthersChangeAllTheTime(t *testing.T) {
 	_, err := w.fetch(w.source(keptIn(kept)), nil)
 	wantClass(t, err, trustcache.ErrUnreachable)
 	asked := 0
-	for _, name := range w.asked() {
+	for _, name := range w.Asked() {
 		if name == "root.json" {
 			asked++
 		}
@@ -142,19 +143,17 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 
 			// The publisher starts anew: other keys, low versions.
 			anew := newWorld(t)
-			anew.delegate(releases)
-			anew.sign(releases, "latest", 9)
-			anew.publish()
+			anew.Delegate(releases)
+			anew.Sign(releases, "latest", 9)
+			anew.Publish()
 			_, err := anew.fetch(anew.source(keptIn(kept), firstUse), snap)
 			wantClass(t, err, trustcache.ErrMalicious)
 
-			w.sign(releases, "latest", 2)
-			w.publish()
+			w.Sign(releases, "latest", 2)
+			w.Publish()
 			slow := w.source(keptIn(kept), firstUse, whenAsked(w, at, func() {
-				forget(t, s, w.gun)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				maps.Copy(w.files, anew.files) // what it is about to ask for is there still
+				forget(t, s, w.GUN)
+				maps.Copy(w.Files, anew.Files) // what it is about to ask for is there still
 			}))
 			got, err := w.fetch(slow, snap)
 			if at == "timestamp" { // of other keys than the root that it began with
@@ -166,7 +165,7 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 			}
 			must(t, err)
 			wantDigest(t, got, "latest", 9)
-			if floors := kept.state(t).Floors["root"]; floors[0].Signers[0] != anew.parties["root"].keys[0].canonical() {
+			if floors := kept.state(t).Floors["root"]; floors[0].Signers[0] != anew.Parties["root"].Keys[0].Canonical() {
 				t.Error("the floors are those of the root that was forgotten")
 			}
 		})
@@ -180,8 +179,8 @@ func TestForgetWhileAnUpdateEnds(t *testing.T) {
 	kept := newStore()
 	s := w.source(keptIn(kept))
 	snap := w.verified(s, nil)
-	w.asked()
-	slow := w.source(keptIn(kept), whenAsked(w, "timestamp", func() { forget(t, s, w.gun) }))
+	w.Asked()
+	slow := w.source(keptIn(kept), whenAsked(w, "timestamp", func() { forget(t, s, w.GUN) }))
 	wantDigest(t, w.verified(slow, snap), "latest", 1)
 	w.wantAsked("timestamp.json", "root.json", "timestamp.json", "snapshot", "targets", releases, "targets/alice")
 }
@@ -190,7 +189,7 @@ func TestForgetSaysWhenItFails(t *testing.T) {
 	w := newWorld(t)
 	failed := errors.New("disk full")
 	s := w.source(func(o *notary.Options) { o.Store = forgetful{notary.NewMemoryStore(), failed} })
-	if _, err := s.Forget(w.gun); !errors.Is(err, failed) || !strings.Contains(err.Error(), w.gun) {
+	if _, err := s.Forget(w.GUN); !errors.Is(err, failed) || !strings.Contains(err.Error(), w.GUN) {
 		t.Error(err)
 	}
 }
@@ -239,9 +238,9 @@ func TestTwoSourcesRace(t *testing.T) {
 	w, _ := lyingWorld(t)
 	var published []map[string][]byte
 	for n := range 20 {
-		w.sign(releases, "latest", n)
-		w.publish()
-		published = append(published, maps.Clone(w.files))
+		w.Sign(releases, "latest", n)
+		w.Publish()
+		published = append(published, maps.Clone(w.Files))
 	}
 	kept := &monotone{MemoryStore: notary.NewMemoryStore(), tb: t}
 	var newest atomic.Int64
@@ -255,7 +254,7 @@ func TestTwoSourcesRace(t *testing.T) {
 		if strings.HasSuffix(req.URL.Path, "/timestamp.json") {
 			file = published[at]
 		}
-		return (&world{gun: w.gun, files: file, noCache: map[string]int{}}).RoundTrip(req)
+		return (&trustcachetest.World{GUN: w.GUN, Files: file, PastCaches: map[string]int{}}).RoundTrip(req)
 	})
 	var wg sync.WaitGroup
 	for range 2 {

@@ -43,10 +43,10 @@ type rotation struct {
 // TestSequencesOfRoots: each is followed to its end, by a running process and
 // after a restart, or, where its last root breaks the rules, not at all.
 func TestSequencesOfRoots(t *testing.T) {
-	now := newWorld(t).now()
+	now := newWorld(t).Now()
 	ca := newAuthority(t, now)
 	ring := ringOf(10, func() *signer {
-		return ca.issue(t, newSigner(t), testGUN, now.AddDate(-1, 0, 0), now.AddDate(10, 0, 0))
+		return ca.Issue(t, newSigner(t), testGUN, now.AddDate(-1, 0, 0), now.AddDate(10, 0, 0))
 	})
 	five, next := []int{0, 1, 2, 3, 4}, []int{0, 1, 3, 4, 5}
 	for _, c := range []struct {
@@ -72,24 +72,24 @@ func TestSequencesOfRoots(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.version["root"] = 0
+			w.Version["root"] = 0
 			publish := func(r rotation) {
-				w.parties["root"] = &party{keys: pick(ring, r.keys), threshold: r.threshold}
-				w.publishRoot(pick(ring, r.sigs)...)
+				w.Parties["root"] = &party{Keys: pick(ring, r.keys), Threshold: r.threshold}
+				w.PublishRoot(pick(ring, r.sigs)...)
 			}
 			publish(c.roots[0])
-			w.sign("targets", "latest", 1)
-			w.publish()
+			w.Sign("targets", "latest", 1)
+			w.Publish()
 			disk := inmemory.New()
 			pins := pinnedAs(notary.RootKeys, pick(ring, c.roots[0].keys)...)
 			running := w.source(pins, storedOn(t, disk))
 			snap := w.verified(running, nil)
-			first := w.raw["root"]
+			first := w.Raw["root"]
 			for _, r := range c.roots[1:] {
 				publish(r)
 			}
-			w.sign("targets", "latest", 2)
-			w.publish()
+			w.Sign("targets", "latest", 2)
+			w.Publish()
 
 			// The running one comes last: the other must not live on its work.
 			copied := copyOf(t, disk)
@@ -103,7 +103,7 @@ func TestSequencesOfRoots(t *testing.T) {
 				if c.good {
 					must(t, err)
 					wantDigest(t, got, "latest", 2)
-					want = w.raw["root"]
+					want = w.Raw["root"]
 				} else {
 					wantClass(t, err, trustcache.ErrMalicious)
 				}
@@ -158,10 +158,10 @@ func TestRotationsOfOtherRoles(t *testing.T) {
 				disk := inmemory.New()
 				running := w.source(storedOn(t, disk))
 				snap := w.verified(running, nil)
-				w.parties[role] = &party{keys: pick(ring, c.keys), threshold: c.threshold, hands: pick(ring, c.sigs)}
-				w.sign(releases, "latest", 2)
-				w.publishRoot()
-				w.publish()
+				w.Parties[role] = &party{Keys: pick(ring, c.keys), Threshold: c.threshold, Hands: pick(ring, c.sigs)}
+				w.Sign(releases, "latest", 2)
+				w.PublishRoot()
+				w.Publish()
 				copied := copyOf(t, disk)
 				for what, look := range map[string]func() (*trustcache.Snapshot, error){
 					"running":         func() (*trustcache.Snapshot, error) { return w.fetch(running, snap) },
@@ -185,10 +185,10 @@ func TestRotationsOfOtherRoles(t *testing.T) {
 // TestThresholdsAreMet: a verified root, or targets, demands two keys of a role,
 // and what comes is not the word of two.
 func TestThresholdsAreMet(t *testing.T) {
-	start := newWorld(t).now()
+	start := newWorld(t).Now()
 	a, b, stranger := newSigner(t), newSigner(t), newSigner(t)
 	twin := func(days int) *signer {
-		return a.certified(t, testGUN, start.AddDate(0, 0, -days), start.AddDate(1, 0, 0))
+		return a.Certified(t, testGUN, start.AddDate(0, 0, -days), start.AddDate(1, 0, 0))
 	}
 	twin1, twin2 := twin(1), twin(2)
 	var lies []lie
@@ -208,14 +208,14 @@ func TestThresholdsAreMet(t *testing.T) {
 			lies = append(lies, lie{
 				name: role + " " + c.name,
 				tell: func(w *world, _ map[string][]byte) {
-					w.parties[role] = &party{keys: c.keys, threshold: c.threshold, hands: c.hands}
-					w.publishRoot()
+					w.Parties[role] = &party{Keys: c.keys, Threshold: c.threshold, Hands: c.hands}
+					w.PublishRoot()
 					evil(w, releases)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 				repair: func(w *world) {
-					w.parties[role] = &party{keys: []*signer{a, b}, threshold: 2}
-					w.publishRoot()
+					w.Parties[role] = &party{Keys: []*signer{a, b}, Threshold: 2}
+					w.PublishRoot()
 				},
 			})
 		}
@@ -226,14 +226,14 @@ func TestThresholdsAreMet(t *testing.T) {
 // TestEveryKindOfKeySigns, bare or, as root keys always are, in a certificate;
 // and a signature of the same kind over something else does not count.
 func TestEveryKindOfKeySigns(t *testing.T) {
-	start := newWorld(t).now()
+	start := newWorld(t).Now()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
 	key := must2(utils.RSAToPrivateKey(private))
-	ofRSA := &signer{private: key, public: data.PublicKeyFromPrivate(key)}
+	ofRSA := &signer{Private: key, Public: data.PublicKeyFromPrivate(key)}
 	ofECDSA := newSigner(t)
 	certified := func(s *signer) *signer {
-		return s.certified(t, testGUN, start.AddDate(-1, 0, 0), start.AddDate(10, 0, 0))
+		return s.Certified(t, testGUN, start.AddDate(-1, 0, 0), start.AddDate(10, 0, 0))
 	}
 	for _, c := range []struct {
 		name, role string
@@ -247,20 +247,20 @@ func TestEveryKindOfKeySigns(t *testing.T) {
 			w, _ := lyingWorld(t)
 			s := w.source()
 			snap := w.verified(s, nil)
-			before := w.parties[c.role].keys
-			w.parties[c.role] = &party{keys: append(slices.Clone(before), c.key), threshold: 2}
-			w.sign(releases, "latest", 2)
-			w.publishRoot()
-			w.publish()
+			before := w.Parties[c.role].Keys
+			w.Parties[c.role] = &party{Keys: append(slices.Clone(before), c.key), Threshold: 2}
+			w.Sign(releases, "latest", 2)
+			w.PublishRoot()
+			w.Publish()
 			snap = w.verified(s, snap)
 			wantDigest(t, snap, "latest", 2)
 
-			w.sign(releases, "latest", 66)
-			w.spoil[c.role] = func(file []byte) []byte {
-				return resigned(t, file, c.key, c.key.sign(t, []byte("something else")))
+			w.Sign(releases, "latest", 66)
+			w.Spoil[c.role] = func(file []byte) []byte {
+				return resigned(t, file, c.key, c.key.Sign(t, []byte("something else")))
 			}
-			w.publishRoot()
-			w.publish()
+			w.PublishRoot()
+			w.Publish()
 			_, err := w.fetch(s, snap)
 			wantClass(t, err, trustcache.ErrMalicious)
 		})
@@ -272,7 +272,7 @@ func resigned(tb testing.TB, file []byte, s *signer, sigs ...data.Signature) []b
 	tb.Helper()
 	var signed data.Signed
 	must(tb, json.Unmarshal(file, &signed))
-	others := slices.DeleteFunc(signed.Signatures, func(sig data.Signature) bool { return sig.KeyID == s.public.ID() })
+	others := slices.DeleteFunc(signed.Signatures, func(sig data.Signature) bool { return sig.KeyID == s.Public.ID() })
 	return envelope(tb, payloadOf(file), append(others, sigs...))
 }
 
@@ -282,7 +282,7 @@ func TestASignatureMoreHarmsNothing(t *testing.T) {
 	for _, role := range []string{"root", "targets", releases, "snapshot", "timestamp"} {
 		for name, sigs := range map[string]func(key *signer, good data.Signature) []data.Signature{
 			"over something else": func(key *signer, _ data.Signature) []data.Signature {
-				return []data.Signature{key.sign(t, []byte("something else"))}
+				return []data.Signature{key.Sign(t, []byte("something else"))}
 			},
 			"empty": func(_ *signer, good data.Signature) []data.Signature {
 				good.Signature = nil
@@ -296,19 +296,19 @@ func TestASignatureMoreHarmsNothing(t *testing.T) {
 		} {
 			t.Run(role+": "+name, func(t *testing.T) {
 				w := newWorld(t)
-				w.delegate(releases)
-				w.sign(releases, "latest", 1)
-				one := w.parties[role].keys[0]
+				w.Delegate(releases)
+				w.Sign(releases, "latest", 1)
+				one := w.Parties[role].Keys[0]
 				second := newSigner(t)
 				if role == "root" {
-					second = newRootSigner(t, w.gun, w.now())
+					second = newRootSigner(t, w.GUN, w.Now())
 				}
-				w.parties[role].keys = []*signer{one, second}
-				w.spoil[role] = func(file []byte) []byte {
-					return resigned(t, file, second, sigs(second, second.sign(t, payloadOf(file)))...)
+				w.Parties[role].Keys = []*signer{one, second}
+				w.Spoil[role] = func(file []byte) []byte {
+					return resigned(t, file, second, sigs(second, second.Sign(t, payloadOf(file)))...)
 				}
-				w.publishRoot()
-				w.publish()
+				w.PublishRoot()
+				w.Publish()
 				wantDigest(t, w.verified(w.source(), nil), "latest", 1)
 			})
 		}

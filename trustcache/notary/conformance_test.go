@@ -24,11 +24,11 @@ func TestARootIsKeptByteForByte(t *testing.T) {
 	disk := inmemory.New()
 	odd := func(file []byte) []byte { return append(file, " \n\t"...) }
 	for range 2 { // the first root, and one that was followed
-		w.spoil["root"] = odd
-		w.publishRoot()
-		w.publish()
+		w.Spoil["root"] = odd
+		w.PublishRoot()
+		w.Publish()
 		w.verified(w.source(storedOn(t, disk)), nil)
-		if kept := w.onDisk(disk).Root; !bytes.Equal(kept, w.files["root.json"]) || !bytes.HasSuffix(kept, []byte(" \n\t")) {
+		if kept := w.onDisk(disk).Root; !bytes.Equal(kept, w.Files["root.json"]) || !bytes.HasSuffix(kept, []byte(" \n\t")) {
 			t.Errorf("remembered %d bytes ending in %q", len(kept), kept[len(kept)-5:])
 		}
 	}
@@ -42,24 +42,24 @@ func TestADamagedRememberedRootIsNotUsed(t *testing.T) {
 		"no version": func(_ *world, file []byte) []byte {
 			return bytes.Replace(file, []byte(`"version"`), []byte(`"versiom"`), 1)
 		},
-		"another signature": func(w *world, file []byte) []byte { return forge(w, file, w.parties["root"].keys[0].public.ID()) },
+		"another signature": func(w *world, file []byte) []byte { return forge(w, file, w.Parties["root"].Keys[0].Public.ID()) },
 		"no signature":      func(_ *world, file []byte) []byte { return append(signedPart(file), `,"signatures":[]}`...) },
 		"changed":           func(_ *world, file []byte) []byte { return tamper(file) },
 		"half of it":        func(_ *world, file []byte) []byte { return file[:len(file)/2] },
 		"another repository's": func(w *world, _ []byte) []byte {
-			return newWorldFor(w.tb, "registry.example.com/acme/other").raw["root"]
+			return newWorldFor(w.TB, "registry.example.com/acme/other").Raw["root"]
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := seed.clone(t)
 			kept := newStore()
 			w.verified(w.source(keptIn(kept)), nil)
-			good, err := kept.Load(w.gun)
+			good, err := kept.Load(w.GUN)
 			must(t, err)
 			bad := *good
 			bad.Root = harm(w, bytes.Clone(good.Root))
-			must(t, kept.MemoryStore.Save(w.gun, good, &bad))
-			w.asked()
+			must(t, kept.MemoryStore.Save(w.GUN, good, &bad))
+			w.Asked()
 			_, err = w.fetch(w.source(keptIn(kept)), nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 			w.wantAsked()
@@ -101,20 +101,20 @@ func TestUnknownFieldsAreSignedAndIgnored(t *testing.T) {
 			w, _ := lyingWorld(t)
 			s := w.source()
 			snap := w.verified(s, nil)
-			w.edit[c.role] = c.edit
-			w.sign(releases, "latest", 2)
-			w.publishRoot()
-			w.publish()
+			w.Edit[c.role] = c.edit
+			w.Sign(releases, "latest", 2)
+			w.PublishRoot()
+			w.Publish()
 			wantDigest(t, w.verified(s, snap), "latest", 2)
 			wantDigest(t, w.verified(w.source(), nil), "latest", 2)
 
 			// They were signed: another value is another file.
-			w.edit[c.role] = nil
-			w.spoil[c.role] = func(file []byte) []byte {
+			w.Edit[c.role] = nil
+			w.Spoil[c.role] = func(file []byte) []byte {
 				return bytes.Replace(file, payloadOf(file), c.edit(payloadOf(file)), 1)
 			}
-			w.publishRoot()
-			w.publish()
+			w.PublishRoot()
+			w.Publish()
 			_, err := w.fetch(w.source(), nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 		})
@@ -134,7 +134,7 @@ func TestAFileOfAnotherTypeIsRefused(t *testing.T) {
 			lies = append(lies, lie{
 				name: fmt.Sprintf("%s of type %q", role, other),
 				tell: func(w *world, _ map[string][]byte) {
-					w.edit[role] = func(p []byte) []byte {
+					w.Edit[role] = func(p []byte) []byte {
 						return bytes.Replace(p, []byte(`"_type":"`+own+`"`), []byte(`"_type":"`+other+`"`), 1)
 					}
 					evil(w, releases)
@@ -147,14 +147,14 @@ func TestAFileOfAnotherTypeIsRefused(t *testing.T) {
 		lies = append(lies, lie{
 			name: fmt.Sprintf("root of type %q", other),
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit["root"] = func(p []byte) []byte {
+				w.Edit["root"] = func(p []byte) []byte {
 					return bytes.Replace(p, []byte(`"_type":"Root"`), []byte(`"_type":"`+other+`"`), 1)
 				}
-				w.publishRoot()
+				w.PublishRoot()
 				evil(w, releases)
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
-			repair: func(w *world) { w.version["root"]--; w.publishRoot() },
+			repair: func(w *world) { w.Version["root"]--; w.PublishRoot() },
 		})
 	}
 	testLies(t, lies)
@@ -167,21 +167,21 @@ func TestAnExpiredFileThatWasReplacedIsFollowed(t *testing.T) {
 	for _, role := range []string{"root", "timestamp", "snapshot", "targets", releases} {
 		t.Run(role, func(t *testing.T) {
 			w, _ := lyingWorld(t)
-			w.expires[role] = w.now().Add(week)
-			w.publishRoot()
-			w.publish()
+			w.Expires[role] = w.Now().Add(week)
+			w.PublishRoot()
+			w.Publish()
 			disk := inmemory.New()
 			s := w.source(storedOn(t, disk))
 			snap := w.verified(s, nil)
-			w.pass(week + 2*time.Minute)
+			w.Pass(week + 2*time.Minute)
 			_, err := w.fetch(s, snap)
 			wantClass(t, err, trustcache.ErrExpired)
 			_, err = w.fetch(w.source(storedOn(t, disk)), nil)
 			wantClass(t, err, trustcache.ErrExpired)
-			w.honest()
-			w.sign(releases, "latest", 2)
-			w.publishRoot()
-			w.publish()
+			w.Honest()
+			w.Sign(releases, "latest", 2)
+			w.PublishRoot()
+			w.Publish()
 			wantDigest(t, w.verified(w.source(storedOn(t, disk)), nil), "latest", 2)
 			wantDigest(t, w.verified(s, snap), "latest", 2)
 		})
@@ -195,9 +195,9 @@ func TestVersionsMayBeSkipped(t *testing.T) {
 	s := w.source()
 	snap := w.verified(s, nil)
 	for n := 10; n < 21; n++ {
-		w.sign(releases, "latest", n)
-		w.sign(releases, fmt.Sprintf("new-%d", n), n)
-		w.publish()
+		w.Sign(releases, "latest", n)
+		w.Sign(releases, fmt.Sprintf("new-%d", n), n)
+		w.Publish()
 		if n%5 == 0 {
 			snap = w.verified(s, snap)
 			wantDigest(t, snap, "latest", n)
@@ -209,8 +209,8 @@ func TestVersionsMayBeSkipped(t *testing.T) {
 func TestASHA256CountsWhateverStandsBesideIt(t *testing.T) {
 	w := newWorld(t)
 	sum := digest(1)
-	w.content["targets"]["latest"] = data.FileMeta{Length: 1, Hashes: data.Hashes{"sha256": sum[:], "sha512": bytes.Repeat([]byte{7}, 64), "unknown-hash": []byte("x")}}
-	w.publish()
+	w.Content["targets"]["latest"] = data.FileMeta{Length: 1, Hashes: data.Hashes{"sha256": sum[:], "sha512": bytes.Repeat([]byte{7}, 64), "unknown-hash": []byte("x")}}
+	w.Publish()
 	wantDigest(t, w.verified(w.source(), nil), "latest", 1)
 }
 
@@ -227,18 +227,18 @@ func TestUnusualRoleNames(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%.30q", name), func(t *testing.T) {
 			w := newWorld(t)
-			w.sign("targets", "latest", 1)
-			w.delegate("targets/placeholder")
-			w.publish()
-			key := w.parties["targets/placeholder"].keys[0].public
-			w.use(name, w.raw["targets/placeholder"]) // there for whoever asks
-			w.edit["targets"] = func(p []byte) []byte {
+			w.Sign("targets", "latest", 1)
+			w.Delegate("targets/placeholder")
+			w.Publish()
+			key := w.Parties["targets/placeholder"].Keys[0].Public
+			w.Use(name, w.Raw["targets/placeholder"]) // there for whoever asks
+			w.Edit["targets"] = func(p []byte) []byte {
 				return replaceDelegations(p, fmt.Sprintf(`{"keys":{%q:%s},"roles":[{"keyids":[%q],"name":%s,"paths":[""],"threshold":1}]}`,
 					key.ID(), jsonOf(t, key), key.ID(), jsonOf(t, name)))
 			}
-			w.edit["snapshot"] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"targets/placeholder"`), jsonOf(t, name), 1) }
-			w.publish()
-			w.use(name, w.raw["targets/placeholder"])
+			w.Edit["snapshot"] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"targets/placeholder"`), jsonOf(t, name), 1) }
+			w.Publish()
+			w.Use(name, w.Raw["targets/placeholder"])
 			snap, err := w.fetch(w.source(), nil)
 			if !good {
 				wantClass(t, err, trustcache.ErrMalicious)
@@ -260,10 +260,10 @@ func TestUnusualRoleNames(t *testing.T) {
 func TestPathsAreBeginningsOfTags(t *testing.T) {
 	for path, covered := range map[string]bool{"": true, "v1": true, "v1.0": true, "V1": false, "*": false, "v?": false, "v1*": false, "v1.0.0": false, "1.0": false} {
 		w := newWorld(t)
-		w.delegate(releases, path)
-		w.sign("targets", "v1.0", 1)
-		w.sign(releases, "v1.0", 2)
-		w.publish()
+		w.Delegate(releases, path)
+		w.Sign("targets", "v1.0", 1)
+		w.Sign(releases, "v1.0", 2)
+		w.Publish()
 		want := 1
 		if covered {
 			want = 2
@@ -276,12 +276,12 @@ func TestPathsAreBeginningsOfTags(t *testing.T) {
 // it and targets delegates to it.
 func TestADelegationThatTheSnapshotDoesNotListIsNotAskedFor(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign("targets", "latest", 1)
-	w.sign(releases, "latest", 2)
-	w.sign(releases, "v1", 3)
-	w.dropped[releases] = true
-	w.publish()
+	w.Delegate(releases)
+	w.Sign("targets", "latest", 1)
+	w.Sign(releases, "latest", 2)
+	w.Sign(releases, "v1", 3)
+	w.Dropped[releases] = true
+	w.Publish()
 	snap := w.verified(w.source(), nil)
 	wantDigest(t, snap, "latest", 1)
 	wantHidden(t, snap, "v1")
@@ -292,14 +292,14 @@ func TestADelegationThatTheSnapshotDoesNotListIsNotAskedFor(t *testing.T) {
 // it decides no tag, so that it can neither hide nor show one by going.
 func TestARoleThatOnlyNamesSignersLosesItsNameWhenItIsDropped(t *testing.T) {
 	w, _ := lyingWorld(t)
-	w.sign("targets/alice", "latest", 1)
-	w.publish()
+	w.Sign("targets/alice", "latest", 1)
+	w.Publish()
 	disk := inmemory.New()
 	s := w.source(storedOn(t, disk))
 	snap := w.verified(s, nil)
 	wantSigners(t, snap, releases, "targets/alice")
-	w.dropped["targets/alice"] = true
-	w.publish()
+	w.Dropped["targets/alice"] = true
+	w.Publish()
 	for what, look := range map[string]func() *trustcache.Snapshot{
 		"running":         func() *trustcache.Snapshot { return w.verified(s, snap) },
 		"after a restart": func() *trustcache.Snapshot { return w.verified(w.source(storedOn(t, disk)), nil) },
@@ -323,9 +323,9 @@ func TestADelegationThatIsTakenBackIsGone(t *testing.T) {
 			s := w.source(storedOn(t, disk))
 			snap := w.verified(s, nil)
 			wantDigest(t, snap, "latest", 1)
-			w.order = slices.DeleteFunc(w.order, func(role string) bool { return role == releases })
-			delete(w.content, releases)
-			w.publish()
+			w.Order = slices.DeleteFunc(w.Order, func(role string) bool { return role == releases })
+			delete(w.Content, releases)
+			w.Publish()
 			if restart {
 				s, snap = w.source(storedOn(t, disk)), nil
 			}

@@ -17,13 +17,13 @@ func TestASnapshotExpiresWithTheFirstRoleThatDecides(t *testing.T) {
 	} {
 		t.Run(role, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.delegate(releases + "/ci")
-			w.delegate("targets/alice")
-			w.sign(releases, "latest", 1)
-			w.expires[role] = w.now().Add(soon)
-			w.publishRoot()
-			w.publish()
+			w.Delegate(releases)
+			w.Delegate(releases + "/ci")
+			w.Delegate("targets/alice")
+			w.Sign(releases, "latest", 1)
+			w.Expires[role] = w.Now().Add(soon)
+			w.PublishRoot()
+			w.Publish()
 			snap := w.verified(w.source(), nil)
 			at, which := snap.Expires()
 			for _, e := range snap.Evidence() {
@@ -32,16 +32,16 @@ func TestASnapshotExpiresWithTheFirstRoleThatDecides(t *testing.T) {
 				}
 			}
 			if want == 0 {
-				if which == role || at.Before(w.now().Add(time.Hour)) {
+				if which == role || at.Before(w.Now().Add(time.Hour)) {
 					t.Errorf("ends at %s with %s, which decides nothing", at, which)
 				}
 				return
 			}
-			if which != role || !at.Equal(w.now().Add(want)) {
-				t.Errorf("ends at %s with %s, expected %s with %s", at, which, w.now().Add(want), role)
+			if which != role || !at.Equal(w.Now().Add(want)) {
+				t.Errorf("ends at %s with %s, expected %s with %s", at, which, w.Now().Add(want), role)
 			}
 			for _, e := range snap.Evidence() {
-				if e.Role == role && !e.Expires.Equal(w.now().Add(soon)) {
+				if e.Role == role && !e.Expires.Equal(w.Now().Add(soon)) {
 					t.Errorf("evidence says that %s expires at %s", role, e.Expires)
 				}
 			}
@@ -51,14 +51,14 @@ func TestASnapshotExpiresWithTheFirstRoleThatDecides(t *testing.T) {
 
 func TestATimestampIsGoodForAMinutePastItsExpiry(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.expires["timestamp"] = w.now().Add(time.Hour)
-	w.publish()
-	w.pass(time.Hour + time.Minute - time.Second)
+	w.Sign("targets", "latest", 1)
+	w.Expires["timestamp"] = w.Now().Add(time.Hour)
+	w.Publish()
+	w.Pass(time.Hour + time.Minute - time.Second)
 	s := w.source()
 	snap := w.verified(s, nil)
 	snap = w.verified(s, snap)
-	w.pass(time.Second)
+	w.Pass(time.Second)
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrExpired)
 	_, err = w.fetch(w.source(), nil)
@@ -71,25 +71,25 @@ func TestNothingIsServedPastItsExpiryWhileTheServerIsDown(t *testing.T) {
 	for _, role := range []string{"root", "snapshot", "targets", releases} {
 		t.Run(role, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.sign(releases, "latest", 1)
-			w.expires[role] = w.now().Add(time.Hour)
-			w.publishRoot()
-			w.publish()
+			w.Delegate(releases)
+			w.Sign(releases, "latest", 1)
+			w.Expires[role] = w.Now().Add(time.Hour)
+			w.PublishRoot()
+			w.Publish()
 			cache := w.cache(w.source())
-			_, err := cache.Tag(t.Context(), w.gun, "latest")
+			_, err := cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
-			w.answer = func(string) *reply { return status(503, "") }
-			w.pass(time.Hour - time.Nanosecond)
-			view, err := cache.Tag(t.Context(), w.gun, "latest")
+			w.Answer = func(string) *reply { return status(503, "") }
+			w.Pass(time.Hour - time.Nanosecond)
+			view, err := cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantClass(t, view.Stale, trustcache.ErrUnreachable)
-			w.pass(time.Nanosecond)
-			_, err = cache.Tag(t.Context(), w.gun, "latest")
+			w.Pass(time.Nanosecond)
+			_, err = cache.Tag(t.Context(), w.GUN, "latest")
 			wantClass(t, err, trustcache.ErrUnreachable) // why nothing newer is here
-			w.answer = nil
-			w.pass(2 * time.Second)
-			_, err = cache.Tag(t.Context(), w.gun, "latest")
+			w.Answer = nil
+			w.Pass(2 * time.Second)
+			_, err = cache.Tag(t.Context(), w.GUN, "latest")
 			wantClass(t, err, trustcache.ErrExpired)
 		})
 	}
@@ -101,17 +101,17 @@ func TestAnUnchangedUpdateCannotOutliveARole(t *testing.T) {
 	for _, role := range []string{"snapshot", "targets", releases} {
 		t.Run(role, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.sign(releases, "latest", 1)
-			w.expires[role] = w.now().Add(time.Hour)
-			w.publish()
+			w.Delegate(releases)
+			w.Sign(releases, "latest", 1)
+			w.Expires[role] = w.Now().Add(time.Hour)
+			w.Publish()
 			s := w.source()
 			snap := w.verified(s, nil)
-			w.pass(time.Hour - time.Second)
-			w.publishTimestamp()
+			w.Pass(time.Hour - time.Second)
+			w.PublishTimestamp()
 			snap = w.verified(s, snap)
-			w.pass(time.Second)
-			w.publishTimestamp()
+			w.Pass(time.Second)
+			w.PublishTimestamp()
 			_, err := w.fetch(s, snap)
 			wantClass(t, err, trustcache.ErrExpired)
 		})
@@ -120,16 +120,16 @@ func TestAnUnchangedUpdateCannotOutliveARole(t *testing.T) {
 
 func TestAnExpiredRootCertificateIsAnExpiredRole(t *testing.T) {
 	w := newWorld(t)
-	w.parties["root"].keys[0] = w.parties["root"].keys[0].certified(t, w.gun, w.now().AddDate(0, 0, -1), w.now().Add(time.Hour))
-	w.publishRoot()
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Parties["root"].Keys[0] = w.Parties["root"].Keys[0].Certified(t, w.GUN, w.Now().AddDate(0, 0, -1), w.Now().Add(time.Hour))
+	w.PublishRoot()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
-	if at, role := snap.Expires(); role != "root" || !at.Equal(w.now().Add(time.Hour)) {
+	if at, role := snap.Expires(); role != "root" || !at.Equal(w.Now().Add(time.Hour)) {
 		t.Errorf("ends at %s with %s", at, role)
 	}
-	w.pass(time.Hour)
+	w.Pass(time.Hour)
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrExpired)
 	_, err = w.fetch(w.source(), nil)
@@ -138,12 +138,12 @@ func TestAnExpiredRootCertificateIsAnExpiredRole(t *testing.T) {
 
 func TestARootCertificateOfTheFutureIsNone(t *testing.T) {
 	w := newWorld(t)
-	key := w.parties["root"].keys[0]
-	w.sign("targets", "latest", 1)
+	key := w.Parties["root"].Keys[0]
+	w.Sign("targets", "latest", 1)
 	for start, want := range map[time.Duration]error{23 * time.Hour: nil, 25 * time.Hour: trustcache.ErrExpired} {
-		w.parties["root"].keys[0] = key.certified(t, w.gun, w.now().Add(start), w.now().AddDate(1, 0, 0))
-		w.publishRoot(w.parties["root"].keys...)
-		w.publish()
+		w.Parties["root"].Keys[0] = key.Certified(t, w.GUN, w.Now().Add(start), w.Now().AddDate(1, 0, 0))
+		w.PublishRoot(w.Parties["root"].Keys...)
+		w.Publish()
 		if _, err := w.fetch(w.source(), nil); want == nil {
 			must(t, err)
 		} else {

@@ -24,11 +24,11 @@ func fleet(tb testing.TB, repositories int) ([]*trustcache.Snapshot, *notary.Mem
 	snaps := make([]*trustcache.Snapshot, repositories)
 	for i := range snaps {
 		now = newWorldFor(tb, fmt.Sprintf("registry.example.com/acme/app%d", i))
-		now.delegate(releases)
+		now.Delegate(releases)
 		for n := range 5 {
-			now.sign(releases, fmt.Sprintf("v1.%d.0", n), n)
+			now.Sign(releases, fmt.Sprintf("v1.%d.0", n), n)
 		}
-		now.publish()
+		now.Publish()
 		snaps[i] = now.verified(s, now.verified(s, nil)) // and once unchanged, as most are
 	}
 	return snaps, kept
@@ -78,17 +78,17 @@ func BenchmarkMemoryPerRepository(b *testing.B) {
 // than all the rest of it.
 func TestAnUnchangedUpdateVerifiesNoRoot(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
 	unchanged := func() float64 {
-		return testing.AllocsPerRun(10, func() { snap = w.verified(s, snap); w.asked() })
+		return testing.AllocsPerRun(10, func() { snap = w.verified(s, snap); w.Asked() })
 	}
 	if n := unchanged(); n > 250 {
 		t.Errorf("%v allocations", n)
 	}
-	w.rotate("root", newRootSigner(t, w.gun, w.now()))
+	w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
 	snap = w.verified(s, snap)
 	if n := unchanged(); n > 250 {
 		t.Errorf("%v allocations with an anchor", n)
@@ -99,20 +99,20 @@ func TestAnUnchangedUpdateVerifiesNoRoot(t *testing.T) {
 // the file alive that it was read from.
 func TestWhatIsKeptPinsNoFile(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases, append(manyPaths("v", 50_000), "v")...) // the last one covers them all
-	w.sign(releases, "v1", 1)
+	w.Delegate(releases, append(manyPaths("v", 50_000), "v")...) // the last one covers them all
+	w.Sign(releases, "v1", 1)
 	for i := range 20_000 {
-		w.sign(releases, fmt.Sprintf("no/tag/%d", i), i)
+		w.Sign(releases, fmt.Sprintf("no/tag/%d", i), i)
 	}
-	w.edit["targets"] = func(p []byte) []byte {
+	w.Edit["targets"] = func(p []byte) []byte {
 		return bytes.Replace(p, []byte(`"_type":`), slices.Concat([]byte(`"A":"`), bytes.Repeat([]byte("A"), 2<<20), []byte(`","_type":`)), 1)
 	}
-	w.edit[releases] = w.edit["targets"]
-	w.edit["root"] = func(p []byte) []byte {
+	w.Edit[releases] = w.Edit["targets"]
+	w.Edit["root"] = func(p []byte) []byte {
 		return bytes.Replace(p, []byte(`"_type":`), slices.Concat([]byte(`"A":"`), bytes.Repeat([]byte("A"), 500<<10), []byte(`","_type":`)), 1)
 	}
-	w.publishRoot()
-	w.publish()
+	w.PublishRoot()
+	w.Publish()
 	s := w.source()
 	before := heap()
 	snap := w.verified(s, nil)

@@ -24,31 +24,31 @@ func FuzzMetadata(f *testing.F) {
 				f.Add(uint8(i), []byte(text))
 			}
 		}
-		if raw := seed.raw[role]; raw != nil {
+		if raw := seed.Raw[role]; raw != nil {
 			f.Add(uint8(i), raw)
 			f.Add(uint8(i), old[role])
 			f.Add(uint8(i), tamper(append([]byte(nil), raw...)))
 			f.Add(uint8(i), raw[:len(raw)/2])
 		}
 	}
-	f.Add(uint8(6), seed.raw["root"])
+	f.Add(uint8(6), seed.Raw["root"])
 	f.Fuzz(func(t *testing.T, which uint8, raw []byte) {
 		w := seed.clone(t)
 		role := fuzzedRoles[int(which)%len(fuzzedRoles)]
 		s := w.source(pollsRoot)
 		snap := w.verified(s, nil)
-		w.pass(1)
+		w.Pass(1)
 		switch role {
 		case "timestamp":
-			w.serve["timestamp.json"] = raw
+			w.Serve["timestamp.json"] = raw
 		case "root":
-			w.serve["2.root.json"] = raw
+			w.Serve["2.root.json"] = raw
 		case "first root":
-			w.serve["root.json"] = raw
+			w.Serve["root.json"] = raw
 			s, snap = w.source(), nil
 		default:
-			w.use(role, raw)
-			w.republishAbove(role)
+			w.Use(role, raw)
+			w.RepublishAbove(role)
 		}
 		if next, err := w.fetch(s, snap); err == nil {
 			wantDigest(t, next, "latest", 1)
@@ -57,9 +57,9 @@ func FuzzMetadata(f *testing.F) {
 		} else if trustcache.Absent(err) {
 			t.Fatalf("what cannot be verified is called absent: %v", err)
 		}
-		w.honest()
-		w.sign(releases, "latest", 2)
-		w.publish()
+		w.Honest()
+		w.Sign(releases, "latest", 2)
+		w.Publish()
 		wantDigest(t, w.verified(s, snap), "latest", 2)
 	})
 }
@@ -70,7 +70,7 @@ func FuzzMetadata(f *testing.F) {
 func FuzzPayload(f *testing.F) {
 	seed, _ := lyingWorld(f)
 	for i, role := range fuzzedRoles[:5] {
-		f.Add(uint8(i), payloadOf(seed.raw[role]))
+		f.Add(uint8(i), payloadOf(seed.Raw[role]))
 	}
 	for _, text := range []string{
 		`{}`, `{"_type":"Targets","version":1,"expires":"2030-01-01T00:00:00Z","targets":null,"delegations":{"keys":null,"roles":[null]}}`,
@@ -84,8 +84,8 @@ func FuzzPayload(f *testing.F) {
 		w := seed.clone(t)
 		role := fuzzedRoles[int(which)%5]
 		s := w.source()
-		w.edit[role] = func([]byte) []byte { return payload }
-		w.publish()
+		w.Edit[role] = func([]byte) []byte { return payload }
+		w.Publish()
 		snap, err := w.fetch(s, nil)
 		if (snap == nil) != (err != nil) {
 			t.Fatalf("snapshot %v, error %v", snap, err)
@@ -141,12 +141,12 @@ type liar struct {
 
 func newLiar(t *testing.T, seed *world) *liar {
 	w := seed.clone(t)
-	delete(w.content["targets"], "latest") // nothing to fall back to but what is wrong
-	w.publish()
-	l := &liar{world: w, t: t, signed: 10, past: []map[string][]byte{w.keep()}}
+	delete(w.Content["targets"], "latest") // nothing to fall back to but what is wrong
+	w.Publish()
+	l := &liar{world: w, t: t, signed: 10, past: []map[string][]byte{w.Keep()}}
 	l.cache = w.cache(w.source(pollsRoot))
-	l.sign(releases, "latest", l.signed)
-	l.world.publish()
+	l.Sign(releases, "latest", l.signed)
+	l.world.Publish()
 	l.ask()
 	if l.served != 10 {
 		t.Fatal("the first answer is missing")
@@ -170,9 +170,9 @@ func perform(t *testing.T, seed *world, script []byte) {
 // publish is what the publisher does: the next digest for "latest".
 func (l *liar) publish() {
 	l.signed++
-	l.sign(releases, "latest", l.signed)
-	l.world.publish()
-	l.past = append(l.past, l.keep())
+	l.Sign(releases, "latest", l.signed)
+	l.world.Publish()
+	l.past = append(l.past, l.Keep())
 }
 
 func (l *liar) step(what byte, n int) {
@@ -183,54 +183,54 @@ func (l *liar) step(what byte, n int) {
 	case 0:
 		l.publish()
 	case 1:
-		l.serve["timestamp.json"] = before["timestamp"]
+		l.Serve["timestamp.json"] = before["timestamp"]
 	case 2: // rolled back under a new snapshot and timestamp
 		if role != "timestamp" {
-			l.use(role, before[role])
-			l.republishAbove(role)
+			l.Use(role, before[role])
+			l.RepublishAbove(role)
 		}
 	case 3: // forged for another digest
-		was := l.content[releases]["latest"]
-		l.parties[releases].hands = []*signer{newSigner(l.t)}
-		l.sign(releases, "latest", 1_000_000+n)
-		l.world.publish()
-		l.content[releases]["latest"] = was
+		was := l.Content[releases]["latest"]
+		l.Parties[releases].Hands = []*signer{newSigner(l.t)}
+		l.Sign(releases, "latest", 1_000_000+n)
+		l.world.Publish()
+		l.Content[releases]["latest"] = was
 	case 4:
-		l.dropped[roles[n%2]] = true
-		l.publishSnapshot()
+		l.Dropped[roles[n%2]] = true
+		l.PublishSnapshot()
 	case 5:
-		l.expires[role] = l.now().Add(-2 * time.Minute)
+		l.Expires[role] = l.Now().Add(-2 * time.Minute)
 	case 6:
-		l.spoil[role] = func([]byte) []byte { return []byte(`{"signed":{},"signatures":[]}`) }
+		l.Spoil[role] = func([]byte) []byte { return []byte(`{"signed":{},"signatures":[]}`) }
 	case 7:
 		codes := []int{401, 403, 404, 429, 500, 302}
-		l.answer = func(string) *reply { return status(codes[n%len(codes)], "") }
+		l.Answer = func(string) *reply { return status(codes[n%len(codes)], "") }
 	case 8:
-		l.answer = func(string) *reply { return status(404, metadataNotFound) }
+		l.Answer = func(string) *reply { return status(404, metadataNotFound) }
 	case 9:
 		if role == releases {
-			l.parties[role].keys = []*signer{newSigner(l.t)}
-			l.world.publish()
+			l.Parties[role].Keys = []*signer{newSigner(l.t)}
+			l.world.Publish()
 		} else if n%5 == 4 {
-			l.rotate("root", newRootSigner(l.t, l.gun, l.now()))
+			l.Rotate("root", newRootSigner(l.t, l.GUN, l.Now()))
 		} else {
-			l.rotate(role, newSigner(l.t))
+			l.Rotate(role, newSigner(l.t))
 		}
 	case 10: // mix and match
 		for role, raw := range before {
 			if role != "root" && n%2 == len(role)%2 {
-				l.use(role, raw)
+				l.Use(role, raw)
 			}
 		}
-		l.publishSnapshot()
+		l.PublishSnapshot()
 	case 11:
-		l.honest()
-		l.publishSnapshot()
+		l.Honest()
+		l.PublishSnapshot()
 	case 12:
-		l.pass(step(n))
+		l.Pass(step(n))
 	case 13:
-		l.version[role] += 1000 * n // fast-forward
-		l.world.publish()
+		l.Version[role] += 1000 * n // fast-forward
+		l.world.Publish()
 	}
 }
 
@@ -244,14 +244,14 @@ func step(n int) time.Duration {
 
 func (l *liar) ask() {
 	l.t.Helper()
-	view, err := l.cache.Tag(l.t.Context(), l.gun, "latest")
+	view, err := l.cache.Tag(l.t.Context(), l.GUN, "latest")
 	if err != nil {
 		if trustcache.Absent(err) {
 			l.t.Fatalf("called absent: %v", err)
 		}
 		return
 	}
-	if ends, role := view.Expires(); !l.now().Before(ends) {
+	if ends, role := view.Expires(); !l.Now().Before(ends) {
 		l.t.Fatalf("served past the expiry of %s", role)
 	}
 	target, ok := view.Lookup("latest")

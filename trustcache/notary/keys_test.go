@@ -23,11 +23,11 @@ import (
 func signedBy(t *testing.T, role string, threshold int, keys, hands []*signer) (*world, error) {
 	t.Helper()
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.parties[role] = &party{keys: keys, threshold: threshold, hands: hands}
-	w.publishRoot(w.parties["root"].keys...)
-	w.publish()
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
+	w.Parties[role] = &party{Keys: keys, Threshold: threshold, Hands: hands}
+	w.PublishRoot(w.Parties["root"].Keys...)
+	w.Publish()
 	snap, err := w.fetch(w.source(), nil)
 	if err == nil {
 		wantDigest(t, snap, "latest", 1)
@@ -39,7 +39,7 @@ func signedBy(t *testing.T, role string, threshold int, keys, hands []*signer) (
 // IDs, certificates and signatures are that they come in.
 func TestSignersCountOncePerKey(t *testing.T) {
 	year := func(s *signer) *signer {
-		return s.certified(t, testGUN, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+		return s.Certified(t, testGUN, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
 	}
 	a, b, stranger := newSigner(t), newSigner(t), newSigner(t)
 	twin1, twin2 := year(a), year(a)
@@ -60,8 +60,8 @@ func TestSignersCountOncePerKey(t *testing.T) {
 			{"one key and a stranger", 2, []*signer{a, b}, []*signer{a, stranger}, false},
 			{"a threshold above the number of keys", 3, []*signer{a, b}, nil, false},
 			{"one of two keys where one is enough", 1, []*signer{a, b}, []*signer{b}, true},
-			{"an unusable key beside a good one", 1, []*signer{a.listed("dsa", []byte("?")), b}, []*signer{b}, true},
-			{"an unusable key does not count", 2, []*signer{a.listed("dsa", []byte("?")), b}, nil, false},
+			{"an unusable key beside a good one", 1, []*signer{a.Listed("dsa", []byte("?")), b}, []*signer{b}, true},
+			{"an unusable key does not count", 2, []*signer{a.Listed("dsa", []byte("?")), b}, nil, false},
 			{"ed25519", 1, []*signer{newEd25519(t)}, nil, true},
 			{"no keys", 1, []*signer{}, []*signer{a}, false},
 		} {
@@ -80,7 +80,7 @@ func TestSignersCountOncePerKey(t *testing.T) {
 func TestRootSignersCountOncePerKey(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	a, b := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
-	twin := a.ca.issue(t, a, testGUN, now.AddDate(-1, 0, 0), now.AddDate(9, 0, 0))
+	twin := a.CA.Issue(t, a, testGUN, now.AddDate(-1, 0, 0), now.AddDate(9, 0, 0))
 	for _, c := range []struct {
 		name string
 		keys []*signer
@@ -96,9 +96,9 @@ func TestRootSignersCountOncePerKey(t *testing.T) {
 		for _, kind := range pinKinds() {
 			t.Run(c.name+": "+string(kind), func(t *testing.T) {
 				w := newWorld(t)
-				w.parties["root"] = &party{keys: c.keys, threshold: 2}
-				w.publishRoot()
-				w.publish()
+				w.Parties["root"] = &party{Keys: c.keys, Threshold: 2}
+				w.PublishRoot()
+				w.Publish()
 				_, err := w.fetch(w.source(pinnedAs(kind, c.pins...)), nil)
 				if c.good {
 					must(t, err)
@@ -115,10 +115,10 @@ func TestRSAKeysSign(t *testing.T) {
 	must(t, err)
 	key, err := utils.RSAToPrivateKey(private)
 	must(t, err)
-	s := &signer{private: key, public: data.PublicKeyFromPrivate(key)}
+	s := &signer{Private: key, Public: data.PublicKeyFromPrivate(key)}
 	_, err = signedBy(t, releases, 1, []*signer{s}, nil)
 	must(t, err)
-	cert := s.certified(t, testGUN, time.Now().AddDate(-1, 0, 0), time.Now().AddDate(10, 0, 0))
+	cert := s.Certified(t, testGUN, time.Now().AddDate(-1, 0, 0), time.Now().AddDate(10, 0, 0))
 	_, err = signedBy(t, releases, 1, []*signer{cert}, nil)
 	must(t, err)
 }
@@ -129,7 +129,7 @@ func TestRSAKeysSign(t *testing.T) {
 func TestACertificateBundleHasOneReading(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	block := func(kind string, s *signer, headers map[string]string) []byte {
-		b, _ := pem.Decode(s.public.Public())
+		b, _ := pem.Decode(s.Public.Public())
 		return pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: b.Bytes})
 	}
 	publisher, attacker := newRootSigner(t, testGUN, now), newRootSigner(t, testGUN, now)
@@ -141,20 +141,20 @@ func TestACertificateBundleHasOneReading(t *testing.T) {
 		"the attacker's first":                          slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher, nil)),
 		"the publisher's first":                         slices.Concat(block("CERTIFICATE", publisher, nil), block("CERTIFICATE", attacker, nil)),
 		"what does not parse first":                     slices.Concat(junk, block("CERTIFICATE", publisher, nil)),
-		"the attacker's with the publisher's authority": slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher.ca.signer, nil)),
+		"the attacker's with the publisher's authority": slices.Concat(block("CERTIFICATE", attacker, nil), block("CERTIFICATE", publisher.CA.Signer, nil)),
 		"text before the publisher's":                   slices.Concat([]byte("hello\n"), block("X", attacker, nil), block("CERTIFICATE", publisher, nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			// The bundle is the root key; the attacker signs.
-			w.parties["root"] = &party{keys: []*signer{attacker.listed(data.ECDSAx509Key, bundle)}, threshold: 1}
-			w.publishRoot(w.parties["root"].keys...)
-			w.sign("targets", "latest", 66)
-			w.publish()
-			listed := attacker.listed(data.ECDSAx509Key, bundle)
+			w.Parties["root"] = &party{Keys: []*signer{attacker.Listed(data.ECDSAx509Key, bundle)}, Threshold: 1}
+			w.PublishRoot(w.Parties["root"].Keys...)
+			w.Sign("targets", "latest", 66)
+			w.Publish()
+			listed := attacker.Listed(data.ECDSAx509Key, bundle)
 			for _, pins := range []func(*notary.Options){
 				pinnedAs(notary.RootKeys, publisher), pinnedAs(notary.CertIDs, publisher), pinnedAs(notary.CA, publisher),
-				pinnedAs(notary.RootKeys, publisher.ca.signer), pinnedAs(notary.CertIDs, publisher.ca.signer),
+				pinnedAs(notary.RootKeys, publisher.CA.Signer), pinnedAs(notary.CertIDs, publisher.CA.Signer),
 			} {
 				_, err := w.fetch(w.source(pins), nil)
 				wantClass(t, err, trustcache.ErrMalicious)
@@ -165,14 +165,14 @@ func TestACertificateBundleHasOneReading(t *testing.T) {
 
 			// And as the key of a delegation, whose signer would be named.
 			w = newWorld(t)
-			w.delegate("targets/alice")
-			w.parties["targets/alice"].keys = []*signer{attacker.listed(data.ECDSAx509Key, bundle)}
-			w.sign("targets", "latest", 1)
-			w.sign("targets/alice", "latest", 1)
-			w.publish()
+			w.Delegate("targets/alice")
+			w.Parties["targets/alice"].Keys = []*signer{attacker.Listed(data.ECDSAx509Key, bundle)}
+			w.Sign("targets", "latest", 1)
+			w.Sign("targets/alice", "latest", 1)
+			w.Publish()
 			snap := w.verified(w.source(), nil)
 			for _, e := range snap.Evidence() {
-				if slices.Contains(e.KeyIDs, publisher.canonical()) {
+				if slices.Contains(e.KeyIDs, publisher.Canonical()) {
 					t.Errorf("%s counts as signed by the publisher", e.Role)
 				}
 			}
@@ -183,19 +183,19 @@ func TestACertificateBundleHasOneReading(t *testing.T) {
 func TestAKeyIsNotWhatItsListSays(t *testing.T) {
 	a, b := newSigner(t), newSigner(t)
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
 	// The keys of a and b change places under their IDs.
-	w.parties[releases].keys, w.parties[releases].hands = []*signer{a}, []*signer{b}
-	w.edit["targets"] = func(p []byte) []byte {
-		was := data.NewPublicKey(data.ECDSAKey, a.public.Public())
-		becomes := data.NewPublicKey(data.ECDSAKey, b.public.Public())
+	w.Parties[releases].Keys, w.Parties[releases].Hands = []*signer{a}, []*signer{b}
+	w.Edit["targets"] = func(p []byte) []byte {
+		was := data.NewPublicKey(data.ECDSAKey, a.Public.Public())
+		becomes := data.NewPublicKey(data.ECDSAKey, b.Public.Public())
 		return bytes.Replace(p, jsonOf(t, was.Public()), jsonOf(t, becomes.Public()), 1)
 	}
-	w.spoil[releases] = func(file []byte) []byte {
-		return bytes.Replace(file, []byte(b.public.ID()), []byte(a.public.ID()), 1)
+	w.Spoil[releases] = func(file []byte) []byte {
+		return bytes.Replace(file, []byte(b.Public.ID()), []byte(a.Public.ID()), 1)
 	}
-	w.publish()
+	w.Publish()
 	_, err := w.fetch(w.source(), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 }
@@ -208,7 +208,7 @@ func TestOneKeyIsOneSignerHoweverItIsEncoded(t *testing.T) {
 		Algorithm pkix.AlgorithmIdentifier
 		Point     asn1.BitString
 	}
-	_, err := asn1.Unmarshal(a.public.Public(), &plain)
+	_, err := asn1.Unmarshal(a.Public.Public(), &plain)
 	must(t, err)
 	point := func(first byte, size int) []byte {
 		other := plain
@@ -220,11 +220,11 @@ func TestOneKeyIsOneSignerHoweverItIsEncoded(t *testing.T) {
 	for name, der := range map[string][]byte{
 		"a compressed point":    point(2|parity, 33),
 		"a hybrid point":        point(6|parity, 65),
-		"a byte after it":       append(bytes.Clone(a.public.Public()), 0),
-		"a length in long form": slices.Concat([]byte{0x30, 0x82, 0, a.public.Public()[1]}, a.public.Public()[2:]),
+		"a byte after it":       append(bytes.Clone(a.Public.Public()), 0),
+		"a length in long form": slices.Concat([]byte{0x30, 0x82, 0, a.Public.Public()[1]}, a.Public.Public()[2:]),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := signedBy(t, releases, 2, []*signer{a, a.listed(data.ECDSAKey, der)}, nil)
+			_, err := signedBy(t, releases, 2, []*signer{a, a.Listed(data.ECDSAKey, der)}, nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 		})
 	}

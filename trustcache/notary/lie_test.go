@@ -53,20 +53,20 @@ func wantClass(tb testing.TB, err, want error) {
 // does not, and two publications, so that there is something older.
 func lyingWorld(tb testing.TB) (w *world, old map[string][]byte) {
 	w = newWorld(tb)
-	w.delegate(releases)
-	w.delegate("targets/alice")
-	w.sign(releases, "latest", 9)
-	w.sign("targets", "latest", 8)
-	w.sign("targets/alice", "latest", 9)
-	w.publish()
-	old = w.keep()
-	w.sign(releases, "latest", 1)
+	w.Delegate(releases)
+	w.Delegate("targets/alice")
+	w.Sign(releases, "latest", 9)
+	w.Sign("targets", "latest", 8)
+	w.Sign("targets/alice", "latest", 9)
+	w.Publish()
+	old = w.Keep()
+	w.Sign(releases, "latest", 1)
 	for _, tag := range []string{"v1", "v2", "v3"} {
-		for role := range w.content { // the older files are shorter
-			w.sign(role, tag, 7)
+		for role := range w.Content { // the older files are shorter
+			w.Sign(role, tag, 7)
 		}
 	}
-	w.publish()
+	w.Publish()
 	return w, old
 }
 
@@ -95,11 +95,11 @@ func (l lie) testCold(t *testing.T, w *world, old map[string][]byte) {
 		t.Fatal("got a snapshot")
 	}
 	wantClass(t, err, l.cold)
-	if _, err := w.cache(s).Tag(t.Context(), w.gun, "latest"); !errors.Is(err, l.cold) {
+	if _, err := w.cache(s).Tag(t.Context(), w.GUN, "latest"); !errors.Is(err, l.cold) {
 		t.Errorf("the cache says %v, expected %q", err, l.cold)
 	}
 	l.endOf(w)
-	w.pass(2 * time.Second)
+	w.Pass(2 * time.Second)
 	wantDigest(t, w.verified(s, nil), "latest", 2)
 }
 
@@ -108,14 +108,14 @@ func (l lie) testCold(t *testing.T, w *world, old map[string][]byte) {
 // not stand.
 func (l lie) testWarm(t *testing.T, w *world, old map[string][]byte) {
 	cache := w.cache(w.source())
-	view, err := cache.Tag(t.Context(), w.gun, "latest")
+	view, err := cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 1)
 
-	w.pass(61 * time.Second)
+	w.Pass(61 * time.Second)
 	l.tell(w, old)
 	for range 2 {
-		view, err = cache.Tag(t.Context(), w.gun, "latest")
+		view, err = cache.Tag(t.Context(), w.GUN, "latest")
 		if l.warm == trustcache.ErrVanished {
 			wantClass(t, err, l.warm)
 		} else {
@@ -123,11 +123,11 @@ func (l lie) testWarm(t *testing.T, w *world, old map[string][]byte) {
 			wantDigest(t, view.Snapshot, "latest", 1)
 			wantClass(t, view.Stale, l.warm)
 		}
-		w.pass(2 * time.Second)
+		w.Pass(2 * time.Second)
 	}
 
 	l.endOf(w)
-	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	view, err = cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 2)
 	if view.Stale != nil {
@@ -136,12 +136,12 @@ func (l lie) testWarm(t *testing.T, w *world, old map[string][]byte) {
 }
 
 func (l lie) endOf(w *world) {
-	w.honest()
+	w.Honest()
 	if l.repair != nil {
 		l.repair(w)
 	}
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 }
 
 func wantDigest(tb testing.TB, snap *trustcache.Snapshot, tag string, n int) {

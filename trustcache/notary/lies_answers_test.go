@@ -25,7 +25,7 @@ import (
 func outage(name string, r func() *reply) lie {
 	return lie{
 		name: name,
-		tell: func(w *world, _ map[string][]byte) { w.answer = func(string) *reply { return r() } },
+		tell: func(w *world, _ map[string][]byte) { w.Answer = func(string) *reply { return r() } },
 		cold: trustcache.ErrUnreachable, warm: trustcache.ErrUnreachable,
 	}
 }
@@ -33,16 +33,16 @@ func outage(name string, r func() *reply) lie {
 func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 	redirect := func() *reply {
 		r := status(http.StatusFound, "")
-		r.header = http.Header{"Location": {"https://elsewhere.test/timestamp.json"}}
+		r.Header = http.Header{"Location": {"https://elsewhere.test/timestamp.json"}}
 		return r
 	}
 	encoded := func() *reply {
-		return &reply{status: http.StatusOK, body: strings.NewReader("{}"), header: http.Header{"Content-Encoding": {"br"}}}
+		return &reply{Status: http.StatusOK, Body: strings.NewReader("{}"), Header: http.Header{"Content-Encoding": {"br"}}}
 	}
-	fails := func(err error) func() *reply { return func() *reply { return &reply{err: err} } }
+	fails := func(err error) func() *reply { return func() *reply { return &reply{Err: err} } }
 	broken := func(err error) func() *reply {
 		return func() *reply {
-			return &reply{status: http.StatusOK, body: io.MultiReader(strings.NewReader(`{"signed":{`), errorReader{err})}
+			return &reply{Status: http.StatusOK, Body: io.MultiReader(strings.NewReader(`{"signed":{`), errorReader{err})}
 		}
 	}
 	lies := []lie{
@@ -55,7 +55,7 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		outage("a 404 with no code", func() *reply { return status(http.StatusNotFound, `{"errors":[]}`) }),
 		outage("a 404 of null", func() *reply { return status(http.StatusNotFound, `null`) }),
 		outage("a 404 without a body", func() *reply { return status(http.StatusNotFound, ``) }),
-		outage("an endless 404", func() *reply { return &reply{status: http.StatusNotFound, body: endless{' '}} }),
+		outage("an endless 404", func() *reply { return &reply{Status: http.StatusNotFound, Body: endless(' ')} }),
 		outage("METADATA_NOT_FOUND with status 500", func() *reply { return status(http.StatusInternalServerError, metadataNotFound) }),
 		outage("METADATA_NOT_FOUND with status 410", func() *reply { return status(http.StatusGone, metadataNotFound) }),
 		outage("connection refused", fails(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})),
@@ -74,9 +74,9 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		lies = append(lies, lie{
 			name: "Notary does not have the " + name + " that it names",
 			tell: func(w *world, _ map[string][]byte) {
-				w.sign(releases, "latest", 66)
-				w.publish()
-				w.answer = func(asked string) *reply {
+				w.Sign(releases, "latest", 66)
+				w.Publish()
+				w.Answer = func(asked string) *reply {
 					if strings.HasPrefix(asked, name+".") && asked != "timestamp.json" {
 						return status(http.StatusNotFound, metadataNotFound)
 					}
@@ -89,19 +89,19 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 	lies = append(lies,
 		lie{
 			name: "the timestamp is gone but the root is there",
-			tell: func(w *world, _ map[string][]byte) { w.serve["timestamp.json"] = nil },
+			tell: func(w *world, _ map[string][]byte) { w.Serve["timestamp.json"] = nil },
 			cold: trustcache.ErrUnreachable, warm: trustcache.ErrUnreachable,
 		},
 		lie{
 			name: "the root is gone but the timestamp is there",
-			tell: func(w *world, _ map[string][]byte) { w.serve["root.json"] = nil },
+			tell: func(w *world, _ map[string][]byte) { w.Serve["root.json"] = nil },
 			cold: trustcache.ErrUnreachable,
 		},
 		lie{
 			name: "the timestamp is gone and asking for the root is refused",
 			tell: func(w *world, _ map[string][]byte) {
-				w.serve["timestamp.json"] = nil
-				w.answer = func(name string) *reply {
+				w.Serve["timestamp.json"] = nil
+				w.Answer = func(name string) *reply {
 					if name == "root.json" {
 						return status(http.StatusForbidden, "")
 					}
@@ -113,8 +113,8 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		lie{
 			name: "the timestamp is gone and an ingress answers for the root",
 			tell: func(w *world, _ map[string][]byte) {
-				w.serve["timestamp.json"] = nil
-				w.answer = func(name string) *reply {
+				w.Serve["timestamp.json"] = nil
+				w.Answer = func(name string) *reply {
 					if name == "root.json" {
 						return status(http.StatusNotFound, "default backend - 404")
 					}
@@ -126,18 +126,18 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		lie{
 			name: "half a timestamp, cut without a sign",
 			tell: func(w *world, _ map[string][]byte) {
-				half := w.files["timestamp.json"]
-				w.serve["timestamp.json"] = half[:len(half)/2]
+				half := w.Files["timestamp.json"]
+				w.Serve["timestamp.json"] = half[:len(half)/2]
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		},
 		lie{
 			name: "half a releases file, cut without a sign",
 			tell: func(w *world, _ map[string][]byte) {
-				w.publish()
-				w.answer = func(name string) *reply {
+				w.Publish()
+				w.Answer = func(name string) *reply {
 					if strings.HasPrefix(name, releases+".") {
-						return &reply{status: http.StatusOK, body: bytes.NewReader(w.files[name][:100])}
+						return &reply{Status: http.StatusOK, Body: bytes.NewReader(w.Files[name][:100])}
 					}
 					return nil
 				}
@@ -147,7 +147,7 @@ func TestATrustServerWithoutAGoodAnswerIsUnreachable(t *testing.T) {
 		lie{
 			name: "a known repository is gone, by Notary's own word",
 			tell: func(w *world, _ map[string][]byte) {
-				w.answer = func(string) *reply { return status(http.StatusNotFound, metadataNotFound) }
+				w.Answer = func(string) *reply { return status(http.StatusNotFound, metadataNotFound) }
 			},
 			warm: trustcache.ErrVanished,
 		},
@@ -162,7 +162,7 @@ func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestARepositoryThatNeverWasHasNoTrustData(t *testing.T) {
 	w := newWorld(t)
-	w.answer = func(string) *reply { return status(http.StatusNotFound, metadataNotFound) }
+	w.Answer = func(string) *reply { return status(http.StatusNotFound, metadataNotFound) }
 	_, err := w.fetch(w.source(), nil)
 	wantClass(t, err, trustcache.ErrNoTrustData)
 	if want := "remote trust data does not exist for " + testGUN; err.Error() != want {
@@ -173,21 +173,21 @@ func TestARepositoryThatNeverWasHasNoTrustData(t *testing.T) {
 func TestWhatVanishedStaysSoWhileTheServerIsUnreachable(t *testing.T) {
 	w, _ := lyingWorld(t)
 	cache := w.cache(w.source())
-	_, err := cache.Tag(t.Context(), w.gun, "latest")
+	_, err := cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	for _, answer := range []*reply{
 		status(http.StatusNotFound, metadataNotFound), status(http.StatusBadGateway, ""), status(http.StatusNotFound, "nginx"),
 	} {
-		text, _ := io.ReadAll(answer.body)
-		w.answer = func(string) *reply { return status(answer.status, string(text)) }
-		w.pass(61 * time.Second)
-		_, err = cache.Tag(t.Context(), w.gun, "latest")
+		text, _ := io.ReadAll(answer.Body)
+		w.Answer = func(string) *reply { return status(answer.Status, string(text)) }
+		w.Pass(61 * time.Second)
+		_, err = cache.Tag(t.Context(), w.GUN, "latest")
 		wantClass(t, err, trustcache.ErrVanished)
 	}
-	w.answer = func(string) *reply { return nil }
-	w.serve["timestamp.json"] = []byte("{}")
-	w.pass(61 * time.Second)
-	_, err = cache.Tag(t.Context(), w.gun, "latest")
+	w.Answer = func(string) *reply { return nil }
+	w.Serve["timestamp.json"] = []byte("{}")
+	w.Pass(61 * time.Second)
+	_, err = cache.Tag(t.Context(), w.GUN, "latest")
 	wantClass(t, err, trustcache.ErrVanished)
 }
 
@@ -198,16 +198,16 @@ func TestSlowAnswersEndWithTheDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, _ := lyingWorld(t)
-				w.answer = func(asked string) *reply {
+				w.Answer = func(asked string) *reply {
 					if strings.HasPrefix(asked, name) {
-						return &reply{status: http.StatusOK, body: strings.NewReader(`{"signed":`), stall: true}
+						return &reply{Status: http.StatusOK, Body: strings.NewReader(`{"signed":`), Stall: true}
 					}
 					return nil
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				start := time.Now()
-				_, err := w.source().Fetch(ctx, w.gun, nil)
+				_, err := w.source().Fetch(ctx, w.GUN, nil)
 				wantClass(t, err, trustcache.ErrUnreachable)
 				if took := time.Since(start); took != 20*time.Second {
 					t.Errorf("took %s", took)
@@ -222,27 +222,27 @@ func TestOneSlowRepositoryHoldsNoMemoryOfOthers(t *testing.T) {
 		w, _ := lyingWorld(t)
 		slow := func(asked string) *reply {
 			if asked == "root.json" {
-				return &reply{status: http.StatusOK, body: strings.NewReader(`{`), stall: true}
+				return &reply{Status: http.StatusOK, Body: strings.NewReader(`{`), Stall: true}
 			}
 			return nil
 		}
 		// Only one root fits into the bound at a time.
 		s := w.source(func(o *notary.Options) { o.Limits.Memory, o.Limits.Targets, o.Limits.Snapshot = 1<<20, 1<<20, 1<<20 })
-		w.answer = slow
+		w.Answer = slow
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		ended := make(chan error)
 		go func() {
-			_, err := s.Fetch(ctx, w.gun, nil)
+			_, err := s.Fetch(ctx, w.GUN, nil)
 			ended <- err
 		}()
 		synctest.Wait()
 		second, stop := context.WithTimeout(t.Context(), 5*time.Second)
 		defer stop()
-		_, err := s.Fetch(second, w.gun, nil)
+		_, err := s.Fetch(second, w.GUN, nil)
 		wantClass(t, err, trustcache.ErrUnreachable) // it waited for memory no longer than its own deadline
 		wantClass(t, <-ended, trustcache.ErrUnreachable)
-		w.answer = nil
+		w.Answer = nil
 		wantDigest(t, w.verified(s, nil), "latest", 1)
 	})
 }
@@ -257,7 +257,7 @@ func TestReasonsDoNotNameTheTrustServer(t *testing.T) {
 		errors.New(`malformed HTTP response from 10.1.2.3`),
 	} {
 		w := newWorld(t)
-		w.answer = func(string) *reply { return &reply{err: cause} }
+		w.Answer = func(string) *reply { return &reply{Err: cause} }
 		_, err := w.fetch(w.source(), nil)
 		wantClass(t, err, trustcache.ErrUnreachable)
 		if strings.Contains(err.Error(), "10.1.2.3") || strings.Contains(err.Error(), "notary.test") {

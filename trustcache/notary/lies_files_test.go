@@ -14,15 +14,8 @@ import (
 
 // evil signs "latest" for another digest in role and publishes.
 func evil(w *world, role string) {
-	w.sign(role, "latest", 66)
-	w.publish()
-}
-
-// tamper changes one byte of the signed part.
-func tamper(file []byte) []byte {
-	at := bytes.Index(file, []byte(`"expires":"2`))
-	file[at+len(`"expires":"`)] = '3' // 3026
-	return file
+	w.Sign(role, "latest", 66)
+	w.Publish()
 }
 
 func TestForgedFilesAreNotBelieved(t *testing.T) {
@@ -32,7 +25,7 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 			lie{
 				name: role + " signed by a stranger",
 				tell: func(w *world, _ map[string][]byte) {
-					w.parties[role].hands = []*signer{newSigner(w.tb)}
+					w.Parties[role].Hands = []*signer{newSigner(w.TB)}
 					evil(w, releases)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
@@ -40,8 +33,8 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 			lie{
 				name: role + " signed by a stranger under the publisher's key ID",
 				tell: func(w *world, _ map[string][]byte) {
-					w.spoil[role] = func(file []byte) []byte {
-						return forge(w, file, w.parties[role].keys[0].public.ID())
+					w.Spoil[role] = func(file []byte) []byte {
+						return forge(w, file, w.Parties[role].Keys[0].Public.ID())
 					}
 					evil(w, releases)
 				},
@@ -50,7 +43,7 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 			lie{
 				name: role + " changed after it was signed",
 				tell: func(w *world, _ map[string][]byte) {
-					w.spoil[role] = tamper
+					w.Spoil[role] = tamper
 					evil(w, releases)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
@@ -58,7 +51,7 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 			lie{
 				name: role + " without any signature",
 				tell: func(w *world, _ map[string][]byte) {
-					w.spoil[role] = func(file []byte) []byte { return append(signedPart(file), `,"signatures":[]}`...) }
+					w.Spoil[role] = func(file []byte) []byte { return append(signedPart(file), `,"signatures":[]}`...) }
 					evil(w, releases)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
@@ -67,8 +60,8 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 				name: role + " is another role's file with good signatures",
 				tell: func(w *world, _ map[string][]byte) {
 					other := map[string]string{"targets": "snapshot", releases: "timestamp", "snapshot": "targets", "timestamp": "snapshot"}[role]
-					w.parties[role].hands = w.parties[role].keys
-					w.edit[role] = func([]byte) []byte { return payloadOf(w.raw[other]) }
+					w.Parties[role].Hands = w.Parties[role].Keys
+					w.Edit[role] = func([]byte) []byte { return payloadOf(w.Raw[other]) }
 					evil(w, releases)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
@@ -81,45 +74,36 @@ func TestForgedFilesAreNotBelieved(t *testing.T) {
 				name: role + " other than the one that was promised",
 				tell: func(w *world, _ map[string][]byte) {
 					evil(w, releases)
-					name := fmt.Sprintf("%s.%x.json", role, sha256.Sum256(w.raw[role]))
-					w.serve[name] = bytes.Replace(w.raw[role], []byte(`"signatures"`), []byte(`"signaturez"`), 1)
+					name := fmt.Sprintf("%s.%x.json", role, sha256.Sum256(w.Raw[role]))
+					w.Serve[name] = bytes.Replace(w.Raw[role], []byte(`"signatures"`), []byte(`"signaturez"`), 1)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			},
 			lie{
 				name: role + " promised with a wrong sha512 beside the right sha256",
 				tell: func(w *world, _ map[string][]byte) {
-					w.publish()
-					meta := w.meta(role)
+					w.Publish()
+					meta := w.Meta(role)
 					meta.Hashes["sha512"] = make([]byte, 64)
-					w.declare[role] = meta
-					w.republishAbove(role)
+					w.Declare[role] = meta
+					w.RepublishAbove(role)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			},
 			lie{
 				name: role + " promised by a sha512 alone",
 				tell: func(w *world, _ map[string][]byte) {
-					w.publish()
-					meta := w.meta(role)
+					w.Publish()
+					meta := w.Meta(role)
 					delete(meta.Hashes, "sha256")
-					w.declare[role] = meta
-					w.republishAbove(role)
+					w.Declare[role] = meta
+					w.RepublishAbove(role)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			},
 		)
 	}
 	testLies(t, lies)
-}
-
-// republishAbove signs what names the role's file anew.
-func (w *world) republishAbove(role string) {
-	if role == "snapshot" {
-		w.publishTimestamp()
-		return
-	}
-	w.publishSnapshot()
 }
 
 func TestVersionsNeverGoBack(t *testing.T) {
@@ -129,15 +113,15 @@ func TestVersionsNeverGoBack(t *testing.T) {
 			lie{
 				name: "an older and shorter " + role + " under a newer snapshot and timestamp",
 				tell: func(w *world, old map[string][]byte) {
-					w.use(role, old[role])
-					w.republishAbove(role)
+					w.Use(role, old[role])
+					w.RepublishAbove(role)
 				},
 				warm: trustcache.ErrRolledBack,
 			},
 			lie{
 				name: role + " of the same version with other bytes",
 				tell: func(w *world, _ map[string][]byte) {
-					w.version[role]--
+					w.Version[role]--
 					evil(w, releases)
 				},
 				warm: trustcache.ErrMalicious,
@@ -147,13 +131,13 @@ func TestVersionsNeverGoBack(t *testing.T) {
 	lies = append(lies,
 		lie{
 			name: "an older timestamp",
-			tell: func(w *world, old map[string][]byte) { w.serve["timestamp.json"] = old["timestamp"] },
+			tell: func(w *world, old map[string][]byte) { w.Serve["timestamp.json"] = old["timestamp"] },
 			warm: trustcache.ErrRolledBack,
 		},
 		lie{
 			name: "a timestamp of the same version with other bytes",
 			tell: func(w *world, _ map[string][]byte) {
-				w.version["timestamp"]--
+				w.Version["timestamp"]--
 				evil(w, releases)
 			},
 			warm: trustcache.ErrMalicious,
@@ -161,7 +145,7 @@ func TestVersionsNeverGoBack(t *testing.T) {
 		lie{
 			name: "the whole repository as it was before",
 			tell: func(w *world, old map[string][]byte) {
-				maps.Copy(w.serve, map[string][]byte{"timestamp.json": old["timestamp"], "root.json": old["root"]})
+				maps.Copy(w.Serve, map[string][]byte{"timestamp.json": old["timestamp"], "root.json": old["root"]})
 			},
 			warm: trustcache.ErrMalicious,
 		},
@@ -170,8 +154,8 @@ func TestVersionsNeverGoBack(t *testing.T) {
 		lies = append(lies, lie{
 			name: "a targets file of version " + version,
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit["targets"] = replaceVersion(version)
-				w.publish()
+				w.Edit["targets"] = replaceVersion(version)
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		})
@@ -185,7 +169,7 @@ func TestExpiredFilesDoNotServe(t *testing.T) {
 		lies = append(lies, lie{
 			name: role + " expired",
 			tell: func(w *world, _ map[string][]byte) {
-				w.expires[role] = w.now().Add(-time.Second)
+				w.Expires[role] = w.Now().Add(-time.Second)
 				evil(w, releases)
 			},
 			cold: trustcache.ErrExpired, warm: trustcache.ErrExpired,
@@ -195,7 +179,7 @@ func TestExpiredFilesDoNotServe(t *testing.T) {
 		lie{
 			name: "a timestamp expired for longer than the grace",
 			tell: func(w *world, _ map[string][]byte) {
-				w.expires["timestamp"] = w.now().Add(-61 * time.Second)
+				w.Expires["timestamp"] = w.Now().Add(-61 * time.Second)
 				evil(w, releases)
 			},
 			cold: trustcache.ErrExpired, warm: trustcache.ErrExpired,
@@ -203,18 +187,18 @@ func TestExpiredFilesDoNotServe(t *testing.T) {
 		lie{
 			name: "a root expired",
 			tell: func(w *world, _ map[string][]byte) {
-				w.expires["root"] = w.now().Add(-time.Second)
-				w.publishRoot()
+				w.Expires["root"] = w.Now().Add(-time.Second)
+				w.PublishRoot()
 				evil(w, releases)
 			},
 			cold: trustcache.ErrExpired, warm: trustcache.ErrExpired,
-			repair: func(w *world) { w.publishRoot() },
+			repair: func(w *world) { w.PublishRoot() },
 		},
 		lie{
 			name: "a releases file that gives no expiry",
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit[releases] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"expires"`), []byte(`"expirez"`), 1) }
-				w.publish()
+				w.Edit[releases] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"expires"`), []byte(`"expirez"`), 1) }
+				w.Publish()
 			},
 			cold: trustcache.ErrExpired, warm: trustcache.ErrExpired,
 		},
@@ -226,16 +210,16 @@ func TestFilesThatDoNotBelongTogetherAreNotBelieved(t *testing.T) {
 	// A second repository of the same publisher, all keys but the root's the
 	// same: its files bear signatures that are good here too.
 	other := func(w *world) *world {
-		o := newWorldFor(w.tb, "registry.example.com/acme/other")
-		o.delegate(releases)
-		o.delegate("targets/alice")
+		o := newWorldFor(w.TB, "registry.example.com/acme/other")
+		o.Delegate(releases)
+		o.Delegate("targets/alice")
 		for _, role := range []string{"root", "targets", "snapshot", "timestamp", releases, "targets/alice"} {
-			o.parties[role] = w.parties[role]
-			o.version[role] = w.version[role] + 5
+			o.Parties[role] = w.Parties[role]
+			o.Version[role] = w.Version[role] + 5
 		}
-		o.sign(releases, "latest", 66)
-		o.publishRoot()
-		o.publish()
+		o.Sign(releases, "latest", 66)
+		o.PublishRoot()
+		o.Publish()
 		return o
 	}
 	testLies(t, []lie{
@@ -243,10 +227,10 @@ func TestFilesThatDoNotBelongTogetherAreNotBelieved(t *testing.T) {
 			name: "another repository's files under this name, root and all",
 			tell: func(w *world, _ map[string][]byte) {
 				o := other(w)
-				o.parties["root"] = &party{keys: []*signer{newRootSigner(w.tb, o.gun, w.now())}, threshold: 1}
-				o.publishRoot()
-				o.publish()
-				maps.Copy(w.serve, o.files)
+				o.Parties["root"] = &party{Keys: []*signer{newRootSigner(w.TB, o.GUN, w.Now())}, Threshold: 1}
+				o.PublishRoot()
+				o.Publish()
+				maps.Copy(w.Serve, o.Files)
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		},
@@ -254,10 +238,10 @@ func TestFilesThatDoNotBelongTogetherAreNotBelieved(t *testing.T) {
 			name: "another repository's timestamp, snapshot and targets, signed by the same keys",
 			tell: func(w *world, _ map[string][]byte) {
 				o := other(w)
-				maps.Copy(w.serve, o.files)
-				for name := range w.serve {
+				maps.Copy(w.Serve, o.Files)
+				for name := range w.Serve {
 					if name == "root.json" || bytes.Contains([]byte(name), []byte(".root.json")) {
-						delete(w.serve, name)
+						delete(w.Serve, name)
 					}
 				}
 			},
@@ -266,41 +250,41 @@ func TestFilesThatDoNotBelongTogetherAreNotBelieved(t *testing.T) {
 		{
 			name: "a new snapshot with an older delegation than its own",
 			tell: func(w *world, old map[string][]byte) {
-				w.publish()
-				w.use(releases, old[releases])
-				w.publishSnapshot()
+				w.Publish()
+				w.Use(releases, old[releases])
+				w.PublishSnapshot()
 			},
 			warm: trustcache.ErrMalicious,
 		},
 		{
 			name: "the role that decides is dropped from the snapshot",
 			tell: func(w *world, _ map[string][]byte) {
-				w.dropped[releases] = true
-				w.publish()
+				w.Dropped[releases] = true
+				w.Publish()
 			},
 			warm: trustcache.ErrMalicious,
 		},
 		{
 			name: "targets is dropped from the snapshot",
 			tell: func(w *world, _ map[string][]byte) {
-				w.dropped["targets"] = true
-				w.publish()
+				w.Dropped["targets"] = true
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		},
 		{
 			name: "the snapshot names no root",
 			tell: func(w *world, _ map[string][]byte) {
-				w.declare["root"] = data.FileMeta{}
-				w.publish()
+				w.Declare["root"] = data.FileMeta{}
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		},
 		{
 			name: "the timestamp names no snapshot",
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit["timestamp"] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"snapshot"`), []byte(`"snapshut"`), 1) }
-				w.publish()
+				w.Edit["timestamp"] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"snapshot"`), []byte(`"snapshut"`), 1) }
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		},

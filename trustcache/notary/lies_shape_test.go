@@ -52,7 +52,7 @@ func TestMalformedFilesAreRefused(t *testing.T) {
 		for _, name := range []string{"timestamp.json", "root.json"} {
 			l := lie{
 				name: what + " as " + name,
-				tell: func(w *world, _ map[string][]byte) { w.serve[name] = []byte(text) },
+				tell: func(w *world, _ map[string][]byte) { w.Serve[name] = []byte(text) },
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			}
 			if name == "root.json" {
@@ -67,8 +67,8 @@ func TestMalformedFilesAreRefused(t *testing.T) {
 			lies = append(lies, lie{
 				name: what + " as " + role,
 				tell: func(w *world, _ map[string][]byte) {
-					w.use(role, []byte(text))
-					w.republishAbove(role)
+					w.Use(role, []byte(text))
+					w.RepublishAbove(role)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			})
@@ -103,8 +103,8 @@ func TestBadlyShapedPayloadsAreRefused(t *testing.T) {
 		lies = append(lies, lie{
 			name: what,
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit["targets"] = func(p []byte) []byte { return replaceDelegations(p, text) }
-				w.publish()
+				w.Edit["targets"] = func(p []byte) []byte { return replaceDelegations(p, text) }
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		})
@@ -124,13 +124,13 @@ func TestBadlyShapedPayloadsAreRefused(t *testing.T) {
 		lies = append(lies, lie{
 			name: c.what,
 			tell: func(w *world, _ map[string][]byte) {
-				w.edit[c.role] = func(p []byte) []byte {
+				w.Edit[c.role] = func(p []byte) []byte {
 					if !bytes.Contains(p, []byte(c.from)) {
-						w.tb.Fatalf("%s does not contain %s", p, c.from)
+						w.TB.Fatalf("%s does not contain %s", p, c.from)
 					}
 					return bytes.Replace(p, []byte(c.from), []byte(c.to), 1)
 				}
-				w.publish()
+				w.Publish()
 			},
 			cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 		})
@@ -149,19 +149,19 @@ func TestOversizeFilesAreRefused(t *testing.T) {
 	for name, limit := range map[string]int{"timestamp.json": 64 << 10, "root.json": 1 << 20} {
 		for what, answer := range map[string]func(w *world) *reply{
 			"one byte too many of " + name: func(w *world) *reply {
-				file := w.files[name]
+				file := w.Files[name]
 				file = append(bytes.Clone(file), bytes.Repeat([]byte(" "), limit+1-len(file))...)
-				return &reply{status: http.StatusOK, body: bytes.NewReader(file)}
+				return &reply{Status: http.StatusOK, Body: bytes.NewReader(file)}
 			},
 			"endless " + name: func(w *world) *reply {
-				return &reply{status: http.StatusOK, body: io.MultiReader(bytes.NewReader(w.files[name]), endless{' '})}
+				return &reply{Status: http.StatusOK, Body: io.MultiReader(bytes.NewReader(w.Files[name]), endless(' '))}
 			},
-			"endless [ as " + name: func(*world) *reply { return &reply{status: http.StatusOK, body: endless{'['}} },
+			"endless [ as " + name: func(*world) *reply { return &reply{Status: http.StatusOK, Body: endless('[')} },
 		} {
 			l := lie{
 				name: what,
 				tell: func(w *world, _ map[string][]byte) {
-					w.answer = func(asked string) *reply {
+					w.Answer = func(asked string) *reply {
 						if asked == name {
 							return answer(w)
 						}
@@ -181,19 +181,19 @@ func TestOversizeFilesAreRefused(t *testing.T) {
 			lie{
 				name: role + " truly larger than its limit",
 				tell: func(w *world, _ map[string][]byte) {
-					w.spoil[role] = func(file []byte) []byte { return padded(file, limit) }
-					w.publish()
+					w.Spoil[role] = func(file []byte) []byte { return padded(file, limit) }
+					w.Publish()
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			},
 			lie{
 				name: role + " with more bytes than were promised",
 				tell: func(w *world, _ map[string][]byte) {
-					w.publish()
-					name := fmt.Sprintf("%s.%x.json", role, w.meta(role).Hashes["sha256"])
-					w.answer = func(asked string) *reply {
+					w.Publish()
+					name := fmt.Sprintf("%s.%x.json", role, w.Meta(role).Hashes["sha256"])
+					w.Answer = func(asked string) *reply {
 						if asked == name {
-							return &reply{status: http.StatusOK, body: endless{'{'}}
+							return &reply{Status: http.StatusOK, Body: endless('{')}
 						}
 						return nil
 					}
@@ -203,11 +203,11 @@ func TestOversizeFilesAreRefused(t *testing.T) {
 			lie{
 				name: role + " promised with fewer bytes than it has",
 				tell: func(w *world, _ map[string][]byte) {
-					w.publish()
-					meta := w.meta(role)
+					w.Publish()
+					meta := w.Meta(role)
 					meta.Length--
-					w.declare[role] = meta
-					w.republishAbove(role)
+					w.Declare[role] = meta
+					w.RepublishAbove(role)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			},
@@ -216,11 +216,11 @@ func TestOversizeFilesAreRefused(t *testing.T) {
 			lies = append(lies, lie{
 				name: role + " promised with " + what,
 				tell: func(w *world, _ map[string][]byte) {
-					w.publish()
-					meta := w.meta(role)
+					w.Publish()
+					meta := w.Meta(role)
 					meta.Length = length
-					w.declare[role] = meta
-					w.republishAbove(role)
+					w.Declare[role] = meta
+					w.RepublishAbove(role)
 				},
 				cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 			})
@@ -229,21 +229,21 @@ func TestOversizeFilesAreRefused(t *testing.T) {
 	lies = append(lies, lie{
 		name: "a snapshot of more roles than the limit",
 		tell: func(w *world, _ map[string][]byte) {
-			w.edit["snapshot"] = func(p []byte) []byte {
+			w.Edit["snapshot"] = func(p []byte) []byte {
 				var more strings.Builder
 				for i := range 1003 {
 					fmt.Fprintf(&more, `"targets/r%d":{"hashes":{},"length":1},`, i)
 				}
 				return bytes.Replace(p, []byte(`"meta":{`), []byte(`"meta":{`+more.String()), 1)
 			}
-			w.publish()
+			w.Publish()
 		},
 		cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 	}, lie{
 		name: "65 signatures, the good one last",
 		tell: func(w *world, _ map[string][]byte) {
-			w.spoil["timestamp"] = func(file []byte) []byte { return withStrangers(w, file, 64) }
-			w.publish()
+			w.Spoil["timestamp"] = func(file []byte) []byte { return withStrangers(w, file, 64) }
+			w.Publish()
 		},
 		cold: trustcache.ErrMalicious, warm: trustcache.ErrMalicious,
 	})

@@ -9,31 +9,6 @@ import (
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
-// payloadOf returns the signed part of a file, byte for byte.
-func payloadOf(file []byte) []byte {
-	var outer struct {
-		Signed json.RawMessage `json:"signed"`
-	}
-	if err := json.Unmarshal(file, &outer); err != nil {
-		panic(err)
-	}
-	return outer.Signed
-}
-
-// signedPart returns the file up to the signatures.
-func signedPart(file []byte) []byte {
-	at := bytes.LastIndex(file, []byte(`,"signatures":`))
-	return file[:at:at]
-}
-
-// forge signs the file's payload with a new key and claims that it was keyID.
-func forge(w *world, file []byte, keyID string) []byte {
-	payload := payloadOf(file)
-	sig := newSigner(w.tb).sign(w.tb, payload)
-	sig.KeyID = keyID
-	return envelope(w.tb, payload, []data.Signature{sig})
-}
-
 var versionField = regexp.MustCompile(`"version":\d+`)
 
 func replaceVersion(version string) func([]byte) []byte {
@@ -66,12 +41,12 @@ func jsonOf(tb testing.TB, v any) []byte {
 func withStrangers(w *world, file []byte, n int) []byte {
 	payload := payloadOf(file)
 	var sigs []data.Signature
-	stranger := newSigner(w.tb).sign(w.tb, payload)
+	stranger := newSigner(w.TB).Sign(w.TB, payload)
 	for range n {
 		sigs = append(sigs, stranger)
 	}
-	for _, s := range w.parties["timestamp"].keys {
-		sigs = append(sigs, s.sign(w.tb, payload))
+	for _, s := range w.Parties["timestamp"].Keys {
+		sigs = append(sigs, s.Sign(w.TB, payload))
 	}
-	return envelope(w.tb, payload, sigs)
+	return envelope(w.TB, payload, sigs)
 }

@@ -31,11 +31,11 @@ func pinsOf(kind notary.PinKind, signers ...*signer) notary.Pins {
 	for _, s := range signers {
 		switch {
 		case kind == notary.RootKeys:
-			p.IDs = append(p.IDs, s.canonical())
+			p.IDs = append(p.IDs, s.Canonical())
 		case kind == notary.CertIDs:
-			p.IDs = append(p.IDs, s.public.ID())
-		case s.ca != nil:
-			p.Roots.AddCert(s.ca.cert)
+			p.IDs = append(p.IDs, s.Public.ID())
+		case s.CA != nil:
+			p.Roots.AddCert(s.CA.Cert)
 		}
 	}
 	return p
@@ -61,7 +61,7 @@ func firstUse(o *notary.Options) { o.Pins, o.TrustOnFirstUse = nil, true }
 
 func TestWhichFirstRootIsBelieved(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
-		start := newWorld(t).now()
+		start := newWorld(t).Now()
 		other := newRootSigner(t, testGUN, start)
 		pin := func(signers ...*signer) func(*notary.Options) { return pinnedAs(kind, signers...) }
 		for _, c := range []struct {
@@ -69,8 +69,8 @@ func TestWhichFirstRootIsBelieved(t *testing.T) {
 			change func(w *world) func(*notary.Options)
 			want   error
 		}{
-			{"the pinned root", func(w *world) func(*notary.Options) { return pin(w.parties["root"].keys[0]) }, nil},
-			{"one of several pinned roots", func(w *world) func(*notary.Options) { return pin(other, w.parties["root"].keys[0]) }, nil},
+			{"the pinned root", func(w *world) func(*notary.Options) { return pin(w.Parties["root"].Keys[0]) }, nil},
+			{"one of several pinned roots", func(w *world) func(*notary.Options) { return pin(other, w.Parties["root"].Keys[0]) }, nil},
 			{"a root that is not the pinned one", func(*world) func(*notary.Options) { return pin(other) }, trustcache.ErrMalicious},
 			{"a root that is not the pinned one, first use on", func(*world) func(*notary.Options) {
 				return func(o *notary.Options) { pin(other)(o); o.TrustOnFirstUse = true }
@@ -80,34 +80,34 @@ func TestWhichFirstRootIsBelieved(t *testing.T) {
 				return func(o *notary.Options) { pin()(o); o.TrustOnFirstUse = true }
 			}, trustcache.ErrMalicious},
 			{"an ID of the other form", func(w *world) func(*notary.Options) {
-				root := w.parties["root"].keys[0]
+				root := w.Parties["root"].Keys[0]
 				return pinning(notary.Pins{Kind: kind, IDs: []string{map[notary.PinKind]string{
-					notary.RootKeys: root.public.ID(), notary.CertIDs: root.canonical(), notary.CA: root.public.ID(),
+					notary.RootKeys: root.Public.ID(), notary.CertIDs: root.Canonical(), notary.CA: root.Public.ID(),
 				}[kind]}})
 			}, trustcache.ErrMalicious},
 			{"a pinned key that is listed and did not sign", func(w *world) func(*notary.Options) {
-				idle := newRootSigner(w.tb, w.gun, w.now())
-				w.parties["root"].hands = w.parties["root"].keys
-				w.parties["root"].keys = append(w.parties["root"].keys, idle)
-				w.publishRoot(w.parties["root"].hands...)
-				w.publish()
+				idle := newRootSigner(w.TB, w.GUN, w.Now())
+				w.Parties["root"].Hands = w.Parties["root"].Keys
+				w.Parties["root"].Keys = append(w.Parties["root"].Keys, idle)
+				w.PublishRoot(w.Parties["root"].Hands...)
+				w.Publish()
 				return pin(idle)
 			}, trustcache.ErrMalicious},
 			{"the pinned key signs for another role only", func(w *world) func(*notary.Options) {
-				w.rotate("targets", other)
+				w.Rotate("targets", other)
 				return pin(other)
 			}, trustcache.ErrMalicious},
 			{"a kind that does not exist", func(w *world) func(*notary.Options) {
-				root := w.parties["root"].keys[0]
-				return pinning(notary.Pins{Kind: "keys", IDs: []string{root.canonical(), root.public.ID()}, Roots: pinsOf(notary.CA, root).Roots})
+				root := w.Parties["root"].Keys[0]
+				return pinning(notary.Pins{Kind: "keys", IDs: []string{root.Canonical(), root.Public.ID()}, Roots: pinsOf(notary.CA, root).Roots})
 			}, trustcache.ErrMalicious},
 			{"first use", func(*world) func(*notary.Options) { return firstUse }, nil},
 			{"neither a pin nor first use", func(*world) func(*notary.Options) { return pinning(notary.Pins{}) }, trustcache.ErrUnpinned},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				w := newWorld(t)
-				w.sign("targets", "latest", 1)
-				w.publish()
+				w.Sign("targets", "latest", 1)
+				w.Publish()
 				snap, err := w.fetch(w.source(c.change(w)), nil)
 				if c.want == nil {
 					must(t, err)
@@ -122,10 +122,10 @@ func TestWhichFirstRootIsBelieved(t *testing.T) {
 
 func TestTheSameIDsUnderAnotherKindAreOtherPins(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	kept := newStore()
-	p := pinsOf(notary.CertIDs, w.parties["root"].keys[0])
+	p := pinsOf(notary.CertIDs, w.Parties["root"].Keys[0])
 	snap := w.verified(w.source(pinning(p), keptIn(kept)), nil)
 	p.Kind = notary.RootKeys
 	s := w.source(pinning(p), keptIn(kept))
@@ -139,15 +139,15 @@ func TestTheSameIDsUnderAnotherKindAreOtherPins(t *testing.T) {
 func TestARefusedRootIsToldByWhichKindOfPin(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w, kept, a, _, _ := rotatedTwice(t, notary.RootKeys)
-		other := newRootSigner(t, w.gun, w.now())
+		other := newRootSigner(t, w.GUN, w.Now())
 		for what, s := range map[string]*notary.Source{
 			"a first root":      w.source(pinnedAs(kind, other)),
 			"a remembered root": w.source(pinnedAs(kind, other), keptIn(kept)),
 			"two needed": func() *notary.Source {
-				w.parties["root"] = &party{keys: []*signer{a, other}, threshold: 2}
-				w.version["root"] = 0
-				w.publishRoot()
-				w.publish()
+				w.Parties["root"] = &party{Keys: []*signer{a, other}, Threshold: 2}
+				w.Version["root"] = 0
+				w.PublishRoot()
+				w.Publish()
 				return w.source(pinnedAs(kind, other))
 			}(),
 		} {
@@ -164,33 +164,33 @@ func TestARefusedRootIsToldByWhichKindOfPin(t *testing.T) {
 // is an attack until somebody says otherwise, also when no snapshot is left.
 func TestThereIsNoSecondFirstUse(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source(firstUse)
 	w.verified(s, nil)
 	impostor := newWorld(t)
-	impostor.sign("targets", "latest", 66)
-	impostor.publish()
-	w.serve = impostor.files
+	impostor.Sign("targets", "latest", 66)
+	impostor.Publish()
+	w.Serve = impostor.Files
 	_, err := w.fetch(s, nil)
 	wantClass(t, err, trustcache.ErrMalicious)
-	w.honest()
+	w.Honest()
 	wantDigest(t, w.verified(s, nil), "latest", 1)
 }
 
 func TestFirstUseKeepsNothingOfAFirstRootThatFailed(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 66)
+	w.Sign("targets", "latest", 66)
 	broken["forged"](w, "targets")
-	w.publish()
+	w.Publish()
 	s := w.source(firstUse)
 	_, err := w.fetch(s, nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 	real := newWorld(t)
-	real.sign("targets", "latest", 1)
-	real.publish()
-	w.honest()
-	w.files = real.files
+	real.Sign("targets", "latest", 1)
+	real.Publish()
+	w.Honest()
+	w.Files = real.Files
 	wantDigest(t, w.verified(s, nil), "latest", 1)
 }
 
@@ -218,11 +218,11 @@ func TestARootIsBoundToItsRepositoryByItsCertificate(t *testing.T) {
 	} {
 		t.Run(commonName, func(t *testing.T) {
 			w := newWorld(t)
-			key := newSigner(t).certified(t, commonName, w.now().AddDate(-1, 0, 0), w.now().AddDate(1, 0, 0))
-			w.parties["root"].keys = []*signer{key}
-			w.publishRoot(key)
-			w.publish()
-			for mode, change := range map[string]func(*notary.Options){"pinned": pinned(key.canonical()), "first use": firstUse} {
+			key := newSigner(t).Certified(t, commonName, w.Now().AddDate(-1, 0, 0), w.Now().AddDate(1, 0, 0))
+			w.Parties["root"].Keys = []*signer{key}
+			w.PublishRoot(key)
+			w.Publish()
+			for mode, change := range map[string]func(*notary.Options){"pinned": pinned(key.Canonical()), "first use": firstUse} {
 				_, err := w.fetch(w.source(change), nil)
 				if good {
 					must(t, err)
@@ -238,11 +238,11 @@ func TestARootIsBoundToItsRepositoryByItsCertificate(t *testing.T) {
 
 func TestACertificateAuthorityIsNoRootKey(t *testing.T) {
 	w := newWorld(t)
-	key := newSigner(t).authority(t, w.gun, w.now().AddDate(-1, 0, 0), w.now().AddDate(1, 0, 0))
-	w.parties["root"].keys = []*signer{key}
-	w.publishRoot(key)
-	w.publish()
-	_, err := w.fetch(w.source(pinned(key.canonical())), nil)
+	key := newSigner(t).Authority(t, w.GUN, w.Now().AddDate(-1, 0, 0), w.Now().AddDate(1, 0, 0))
+	w.Parties["root"].Keys = []*signer{key}
+	w.PublishRoot(key)
+	w.Publish()
+	_, err := w.fetch(w.source(pinned(key.Canonical())), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 }
 
@@ -250,10 +250,10 @@ func TestABareKeyIsNoRootKey(t *testing.T) {
 	for name, key := range map[string]*signer{"ecdsa": newSigner(t), "ed25519": newEd25519(t)} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.parties["root"].keys = []*signer{key}
-			w.publishRoot(key)
-			w.publish()
-			_, err := w.fetch(w.source(pinned(key.canonical())), nil)
+			w.Parties["root"].Keys = []*signer{key}
+			w.PublishRoot(key)
+			w.Publish()
+			_, err := w.fetch(w.source(pinned(key.Canonical())), nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 		})
 	}
@@ -262,20 +262,20 @@ func TestABareKeyIsNoRootKey(t *testing.T) {
 func TestAPinnedRootSurvivesItsRotationForThoseWhoKnewIt(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w := newWorld(t)
-		w.sign("targets", "latest", 1)
-		w.publish()
-		first := w.parties["root"].keys[0]
+		w.Sign("targets", "latest", 1)
+		w.Publish()
+		first := w.Parties["root"].Keys[0]
 		s := w.source(pinnedAs(kind, first))
 		w.verified(s, nil)
-		w.sign("targets", "latest", 2)
-		w.rotate("root", newRootSigner(t, w.gun, w.now()))
-		w.pass(time.Hour)
+		w.Sign("targets", "latest", 2)
+		w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
+		w.Pass(time.Hour)
 		wantDigest(t, w.verified(s, nil), "latest", 2) // no snapshot is left, the root is
 
 		// One who never knew the first root has nothing that leads to the second.
 		_, err := w.fetch(w.source(pinnedAs(kind, first)), nil)
 		wantClass(t, err, trustcache.ErrMalicious)
-		_, err = w.fetch(w.source(pinnedAs(kind, w.parties["root"].keys[0])), nil)
+		_, err = w.fetch(w.source(pinnedAs(kind, w.Parties["root"].Keys[0])), nil)
 		must(t, err)
 	})
 }
@@ -285,11 +285,11 @@ func TestAPinnedRootSurvivesItsRotationForThoseWhoKnewIt(t *testing.T) {
 func TestAFirstRootMayBeOld(t *testing.T) {
 	forEachKind(t, func(t *testing.T, kind notary.PinKind) {
 		w := newWorld(t)
-		first := w.parties["root"].keys[0]
-		w.sign("targets", "latest", 1)
-		w.rotate("root", newRootSigner(t, w.gun, w.now()))
-		w.rotate("timestamp", newSigner(t))
-		w.serve["root.json"] = w.files["1.root.json"]
+		first := w.Parties["root"].Keys[0]
+		w.Sign("targets", "latest", 1)
+		w.Rotate("root", newRootSigner(t, w.GUN, w.Now()))
+		w.Rotate("timestamp", newSigner(t))
+		w.Serve["root.json"] = w.Files["1.root.json"]
 		wantDigest(t, w.verified(w.source(pinnedAs(kind, first)), nil), "latest", 1)
 	})
 }

@@ -18,12 +18,12 @@ func qaAndReleases(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
 	for _, role := range []string{releases, "targets/qa", "targets/prod", "targets/prod/eu"} {
-		w.delegate(role)
+		w.Delegate(role)
 	}
 	return w
 }
 
-func (w *world) keyOf(role string) string { return w.parties[role].keys[0].canonical() }
+func (w *world) keyOf(role string) string { return w.Parties[role].Keys[0].Canonical() }
 
 // TestWhoseWordCountsUnderAPolicy: visible are the tags in want, with the number
 // of their digest; missing are those that lack a required signer.
@@ -127,9 +127,9 @@ func TestWhoseWordCountsUnderAPolicy(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := qaAndReleases(t)
 			for _, s := range c.signs {
-				w.sign(s.role, s.tag, s.digest)
+				w.Sign(s.role, s.tag, s.digest)
 			}
-			w.publish()
+			w.Publish()
 			policy := c.policy(w)
 			check := func(snap *trustcache.Snapshot) {
 				t.Helper()
@@ -152,17 +152,17 @@ func TestWhoseWordCountsUnderAPolicy(t *testing.T) {
 			kept := newStore()
 			before := w.verified(w.source(keptIn(kept)), nil)
 			after := w.source(keptIn(kept), under(policy))
-			w.asked()
+			w.Asked()
 			adopted := after.Adopt(before)
 			if adopted == nil {
 				t.Fatal("not adopted")
 			}
 			check(adopted)
-			if asked := w.asked(); len(asked) != 0 {
+			if asked := w.Asked(); len(asked) != 0 {
 				t.Errorf("asked for %v", asked)
 			}
 			check(w.verified(after, adopted))
-			if asked := w.asked(); !slices.Equal(asked, []string{"timestamp.json"}) {
+			if asked := w.Asked(); !slices.Equal(asked, []string{"timestamp.json"}) {
 				t.Errorf("asked for %v afterwards", asked)
 			}
 			if back := w.source(keptIn(kept)).Adopt(adopted); back == nil || back.Len() != before.Len() || len(back.Hidden()) != len(before.Hidden()) {
@@ -198,12 +198,12 @@ func TestARoleThatAPolicyNeedsFailsTheUpdate(t *testing.T) {
 		} {
 			t.Run(what+": "+name, func(t *testing.T) {
 				w := qaAndReleases(t)
-				for role := range w.content {
-					w.sign(role, "latest", 1)
+				for role := range w.Content {
+					w.Sign(role, "latest", 1)
 				}
 				policy := c.policy(w)
 				spoil(w, c.role)
-				w.publish()
+				w.Publish()
 				_, err := w.fetch(w.source(under(policy)), nil)
 				if what == "without a usable key" && strings.Count(c.role, "/") > 1 {
 					return // targets does not list the keys of this one
@@ -228,18 +228,18 @@ func TestARoleThatAPolicyNeedsFailsTheUpdate(t *testing.T) {
 // TestAMissingSignerWhoCannotBeKnownToBeMissing is not reported as missing.
 func TestAMissingSignerWhoCannotBeKnownToBeMissing(t *testing.T) {
 	w := qaAndReleases(t)
-	w.sign(releases, "1.0", 1)
-	w.sign("targets/prod/eu", "1.0", 1)
-	w.sign(releases, "2.0", 2)
-	w.sign("targets/qa", "2.0", 2)
+	w.Sign(releases, "1.0", 1)
+	w.Sign("targets/prod/eu", "1.0", 1)
+	w.Sign(releases, "2.0", 2)
+	w.Sign("targets/qa", "2.0", 2)
 	eu, qa := w.keyOf("targets/prod/eu"), w.keyOf("targets/qa")
-	w.publish()
+	w.Publish()
 	s := w.source(under(notary.Policy{Required: []notary.Signer{{Name: "approved", Keys: []string{eu, qa}}}}))
 	snap := w.verified(s, nil)
 	wantDigest(t, snap, "1.0", 1)
 	broken["forged"](w, "targets/prod") // which appoints targets/prod/eu
-	w.sign("targets/prod", "x", 1)
-	w.publish()
+	w.Sign("targets/prod", "x", 1)
+	w.Publish()
 	snap = w.verified(s, snap)
 	wantDigest(t, snap, "2.0", 2)
 	if h, _ := snap.LookupHidden("1.0"); !slices.Equal(h.Missing, []string{"approved"}) || !strings.Contains(h.Doubt, "targets/prod") {

@@ -11,19 +11,19 @@ import (
 )
 
 func (w *world) wantAsked(names ...string) {
-	w.tb.Helper()
-	if got := w.asked(); !slices.Equal(got, names) {
-		w.tb.Errorf("asked for %v, expected %v", got, names)
+	w.TB.Helper()
+	if got := w.Asked(); !slices.Equal(got, names) {
+		w.TB.Errorf("asked for %v, expected %v", got, names)
 	}
 }
 
 func TestAnUpdateAsksForNoMoreThanItNeeds(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.delegate("targets/alice")
-	w.delegate(releases + "/ci")
-	w.sign(releases, "latest", 1)
-	w.publish()
+	w.Delegate(releases)
+	w.Delegate("targets/alice")
+	w.Delegate(releases + "/ci")
+	w.Sign(releases, "latest", 1)
+	w.Publish()
 	s := w.source()
 
 	snap := w.verified(s, nil)
@@ -36,22 +36,22 @@ func TestAnUpdateAsksForNoMoreThanItNeeds(t *testing.T) {
 		t.Error("an unchanged update copied the tags")
 	}
 
-	w.publishTimestamp()
+	w.PublishTimestamp()
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json") // a new timestamp for the same snapshot
 
-	w.sign(releases, "latest", 2)
-	w.publishRoles(releases)
+	w.Sign(releases, "latest", 2)
+	w.PublishRoles(releases)
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json", "snapshot", releases)
 	wantDigest(t, snap, "latest", 2)
 
-	w.publishSnapshot()
+	w.PublishSnapshot()
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json", "snapshot") // a new snapshot of the same roles
 
-	w.sign("targets", "v1", 3)
-	w.publishRoles("targets")
+	w.Sign("targets", "v1", 3)
+	w.PublishRoles("targets")
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json", "snapshot", "targets")
 	wantDigest(t, snap, "v1", 3)
@@ -70,76 +70,76 @@ func firstPage(s *trustcache.Snapshot) []string {
 
 func TestADelegationWithOtherKeysIsFetchedAnew(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.publish()
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.asked()
+	w.Asked()
 
 	// targets now names another key, and the file in releases is still the one
 	// that the old key signed.
-	w.parties[releases].keys = []*signer{newSigner(t)}
-	w.publishRoles("targets")
+	w.Parties[releases].Keys = []*signer{newSigner(t)}
+	w.PublishRoles("targets")
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
 	w.wantAsked("timestamp.json", "snapshot", "targets", releases)
 
-	w.publishRoles(releases)
+	w.PublishRoles(releases)
 	wantDigest(t, w.verified(s, snap), "latest", 1)
 }
 
 func TestADelegationThatNeedsMoreKeysIsFetchedAnew(t *testing.T) {
 	w := newWorld(t)
-	p := w.delegate(releases)
-	p.keys = append(p.keys, newSigner(t))
-	p.hands = p.keys[:1]
-	w.sign(releases, "latest", 1)
-	w.publish()
+	p := w.Delegate(releases)
+	p.Keys = append(p.Keys, newSigner(t))
+	p.Hands = p.Keys[:1]
+	w.Sign(releases, "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
 
 	// targets now wants both keys, and the file in releases is still the one
 	// that one of them signed.
-	p.threshold = 2
-	w.publishRoles("targets")
+	p.Threshold = 2
+	w.PublishRoles("targets")
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
-	p.hands = nil
-	w.publishRoles(releases)
+	p.Hands = nil
+	w.PublishRoles(releases)
 	wantDigest(t, w.verified(s, snap), "latest", 1)
 }
 
 func TestADelegationWithOtherPathsIsJudgedAnew(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.sign("targets", "latest", 2)
-	w.publish()
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
+	w.Sign("targets", "latest", 2)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
 	wantDigest(t, snap, "latest", 1)
-	w.paths[releases] = []string{"v"}
-	w.publishRoles("targets")
+	w.Paths[releases] = []string{"v"}
+	w.PublishRoles("targets")
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 }
 
 func TestTheRootChainIsPolledNowAndThen(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source(func(o *notary.Options) { o.RootPoll = time.Hour })
 	snap := w.verified(s, nil)
-	w.asked()
-	w.pass(time.Hour - time.Second)
+	w.Asked()
+	w.Pass(time.Hour - time.Second)
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json")
-	w.pass(time.Second)
+	w.Pass(time.Second)
 	snap = w.verified(s, snap)
 	w.wantAsked("2.root.json", "timestamp.json")
 	snap = w.verified(s, snap)
 	w.wantAsked("timestamp.json") // and the hour begins anew
-	w.pass(time.Hour)
+	w.Pass(time.Hour)
 	w.verified(s, snap)
 	w.wantAsked("2.root.json", "timestamp.json")
 }
@@ -148,13 +148,13 @@ func TestAnAnswerBelowAFloorIsAskedForPastCaches(t *testing.T) {
 	w, old := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.asked()
-	w.sign(releases, "latest", 2)
-	w.publish()
-	w.serve["cached timestamp.json"] = old["timestamp"]
+	w.Asked()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
+	w.Serve["cached timestamp.json"] = old["timestamp"]
 	wantDigest(t, w.verified(s, snap), "latest", 2)
-	if got := w.asked(); !slices.Equal(got[:2], []string{"timestamp.json", "timestamp.json"}) || w.noCache["timestamp.json"] != 1 {
-		t.Errorf("asked for %v, %d times past caches", got, w.noCache["timestamp.json"])
+	if got := w.Asked(); !slices.Equal(got[:2], []string{"timestamp.json", "timestamp.json"}) || w.PastCaches["timestamp.json"] != 1 {
+		t.Errorf("asked for %v, %d times past caches", got, w.PastCaches["timestamp.json"])
 	}
 }
 
@@ -164,15 +164,15 @@ func TestACacheThatMissedARotationIsPassedBy(t *testing.T) {
 	w, old := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.sign(releases, "latest", 2)
-	w.rotate("timestamp", newSigner(t))
-	w.serve["cached timestamp.json"] = old["timestamp"]
+	w.Sign(releases, "latest", 2)
+	w.Rotate("timestamp", newSigner(t))
+	w.Serve["cached timestamp.json"] = old["timestamp"]
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 }
 
 func TestNothingIsAskedOfAServerThatNothingPinsToTheRepository(t *testing.T) {
 	w := newWorld(t)
-	w.publish()
+	w.Publish()
 	s := w.source(func(o *notary.Options) { o.Pins = nil })
 	_, err := w.fetch(s, nil)
 	wantClass(t, err, trustcache.ErrUnpinned)
@@ -181,7 +181,7 @@ func TestNothingIsAskedOfAServerThatNothingPinsToTheRepository(t *testing.T) {
 
 func TestRequestsCarryNothingButWhatTheyMust(t *testing.T) {
 	w := newWorld(t)
-	w.publish()
+	w.Publish()
 	s := w.source(func(o *notary.Options) {
 		o.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
 			if len(req.Header) != 1 || req.Header.Get("Accept") != "application/json" || req.URL.RawQuery != "" || req.URL.User != nil {

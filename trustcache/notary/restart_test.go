@@ -70,9 +70,9 @@ func toKeep(st *notary.State) *state.State {
 
 // onDisk returns what is remembered of the world's repository.
 func (w *world) onDisk(disk driver.StorageDriver) *state.State {
-	w.tb.Helper()
-	st, err := state.New(state.Options{Driver: disk}).Load(w.tb.Context(), w.gun)
-	must(w.tb, err)
+	w.TB.Helper()
+	st, err := state.New(state.Options{Driver: disk}).Load(w.TB.Context(), w.GUN)
+	must(w.TB, err)
 	return st
 }
 
@@ -84,12 +84,12 @@ func (l lie) testRestarted(t *testing.T, w *world, old map[string][]byte) {
 	disk := inmemory.New()
 	wantDigest(t, w.verified(w.source(storedOn(t, disk)), nil), "latest", 1)
 	before := w.onDisk(disk)
-	w.pass(61 * time.Second)
+	w.Pass(61 * time.Second)
 	l.tell(w, old)
 	var cache *trustcache.Cache
 	for range 2 {
 		cache = w.cache(w.source(storedOn(t, disk)))
-		view, err := cache.Tag(t.Context(), w.gun, "latest")
+		view, err := cache.Tag(t.Context(), w.GUN, "latest")
 		if l.warm == nil { // told in a file that who remembers does not ask for
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 1)
@@ -102,8 +102,8 @@ func (l lie) testRestarted(t *testing.T, w *world, old map[string][]byte) {
 	}
 
 	l.endOf(w)
-	w.pass(61 * time.Second)
-	view, err := cache.Tag(t.Context(), w.gun, "latest")
+	w.Pass(61 * time.Second)
+	view, err := cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 2)
 	wantDigest(t, w.verified(w.source(storedOn(t, disk)), nil), "latest", 2)
@@ -148,7 +148,7 @@ func TestThereIsNoFirstUseAfterARestart(t *testing.T) {
 				w := seed.clone(t)
 				disk, paths := whole(t, w) // the names differ from one to the next
 				harm(t, disk, paths[i])
-				maps.Copy(w.serve, impostor.files)
+				maps.Copy(w.Serve, impostor.Files)
 				for range 2 {
 					snap, err := w.fetch(w.source(firstUse, storedOn(t, disk)), nil)
 					if err == nil {
@@ -171,17 +171,17 @@ func TestAReplicaKnowsWhatAnotherSaw(t *testing.T) {
 	disk := inmemory.New()
 	one, other := w.source(storedOn(t, disk)), w.source(storedOn(t, disk))
 	snap := w.verified(other, nil)
-	before := w.keep()
-	w.sign(releases, "latest", 2)
-	w.publish()
+	before := w.Keep()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	w.verified(one, nil)
-	w.serve["timestamp.json"] = before["timestamp"]
+	w.Serve["timestamp.json"] = before["timestamp"]
 	for what, prev := range map[string]*trustcache.Snapshot{"with a snapshot": snap, "without one": nil} {
 		if _, err := w.fetch(other, prev); !errors.Is(err, trustcache.ErrMalicious) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	w.honest()
+	w.Honest()
 	wantDigest(t, w.verified(other, snap), "latest", 2)
 }
 
@@ -192,18 +192,18 @@ func TestAFastForwardIsRecoveredFromAfterARestart(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			w, _ := lyingWorld(t)
 			disk := inmemory.New()
-			w.version[role] = 1 << 40
-			w.publish()
+			w.Version[role] = 1 << 40
+			w.Publish()
 			w.verified(w.source(storedOn(t, disk)), nil)
 
-			w.version[role] = 5
-			w.sign(releases, "latest", 2)
-			w.publish()
+			w.Version[role] = 5
+			w.Sign(releases, "latest", 2)
+			w.Publish()
 			_, err := w.fetch(w.source(storedOn(t, disk)), nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 
 			rotateAll(w)
-			w.publish()
+			w.Publish()
 			wantDigest(t, w.verified(w.source(storedOn(t, disk)), nil), "latest", 2)
 			w.verified(w.source(storedOn(t, disk)), nil) // and what it stored is in order
 		})
@@ -217,16 +217,16 @@ func TestSlowAnswersAfterARestartEndWithTheDeadline(t *testing.T) {
 				w, _ := lyingWorld(t)
 				disk := inmemory.New()
 				w.verified(w.source(storedOn(t, disk)), nil)
-				w.answer = func(asked string) *reply {
+				w.Answer = func(asked string) *reply {
 					if strings.HasPrefix(asked, name) {
-						return &reply{status: http.StatusOK, body: strings.NewReader(`{"signed":`), stall: true}
+						return &reply{Status: http.StatusOK, Body: strings.NewReader(`{"signed":`), Stall: true}
 					}
 					return nil
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				start := time.Now()
-				_, err := w.source(storedOn(t, disk)).Fetch(ctx, w.gun, nil)
+				_, err := w.source(storedOn(t, disk)).Fetch(ctx, w.GUN, nil)
 				wantClass(t, err, trustcache.ErrUnreachable)
 				if took := time.Since(start); took != 20*time.Second {
 					t.Errorf("took %s", took)
@@ -240,31 +240,31 @@ func TestSlowAnswersAfterARestartEndWithTheDeadline(t *testing.T) {
 // what has not goes on.
 func TestWhatHasExpiredStaysSoWhenTheClockIsSetBack(t *testing.T) {
 	w, _ := lyingWorld(t)
-	w.expires[releases] = w.now().Add(time.Hour)
-	w.publish()
+	w.Expires[releases] = w.Now().Add(time.Hour)
+	w.Publish()
 	disk, file := inmemory.New(), filepath.Join(t.TempDir(), "clock")
 	alarms := 0
 	restarted := func() *notary.Source {
-		clock, err := state.OpenClock(file, w.now, func(time.Duration) { alarms++ })
+		clock, err := state.OpenClock(file, w.Now, func(time.Duration) { alarms++ })
 		must(t, err)
 		return w.source(storedOn(t, disk), func(o *notary.Options) { o.Now = clock.Now })
 	}
 	w.verified(restarted(), nil)
-	w.pass(2 * time.Hour)
+	w.Pass(2 * time.Hour)
 	_, err := w.fetch(restarted(), nil)
 	wantClass(t, err, trustcache.ErrExpired)
 	if alarms != 0 {
 		t.Errorf("%d alarms before the clock was set back", alarms)
 	}
 
-	w.pass(-2 * time.Hour)
+	w.Pass(-2 * time.Hour)
 	_, err = w.fetch(restarted(), nil)
 	wantClass(t, err, trustcache.ErrExpired)
 	if alarms != 1 {
 		t.Errorf("%d alarms for one jump", alarms)
 	}
-	w.honest()
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Honest()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	wantDigest(t, w.verified(restarted(), nil), "latest", 2)
 }

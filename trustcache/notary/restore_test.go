@@ -69,14 +69,14 @@ func TestASnapshotIsRestoredWithoutTheServer(t *testing.T) {
 	w, _ := lyingWorld(t)
 	kept, on := newStore(), newFiles()
 	was := w.verified(w.source(keptIn(kept), keeping(on)), nil)
-	at := w.now()
-	w.pass(time.Hour)
-	w.answer = lost
-	w.asked()
+	at := w.Now()
+	w.Pass(time.Hour)
+	w.Answer = lost
+	w.Asked()
 	s := w.source(keptIn(kept), keeping(on))
-	snap, contact, err := s.Restore(t.Context(), w.gun)
+	snap, contact, err := s.Restore(t.Context(), w.GUN)
 	must(t, err)
-	if asked := w.asked(); len(asked) != 0 {
+	if asked := w.Asked(); len(asked) != 0 {
 		t.Errorf("asked for %v", asked)
 	}
 	if !contact.Equal(at) || snap.Len() != was.Len() || len(snap.Hidden()) != len(was.Hidden()) || len(snap.Evidence()) != len(was.Evidence()) {
@@ -94,9 +94,9 @@ func TestASnapshotIsRestoredWithoutTheServer(t *testing.T) {
 	}
 
 	// The first answer after it finds nothing new, and looks for a next root.
-	w.honest()
+	w.Honest()
 	w.verified(s, snap)
-	if asked := w.asked(); !slices.Equal(asked, []string{"2.root.json", "timestamp.json"}) {
+	if asked := w.Asked(); !slices.Equal(asked, []string{"2.root.json", "timestamp.json"}) {
 		t.Errorf("asked for %v", asked)
 	}
 }
@@ -111,13 +111,13 @@ func TestNothingIsRestoredOfARepositoryThatIsNotKnown(t *testing.T) {
 		"a state without files":  w.source(keptIn(kept), keeping(newFiles())),
 		"nothing was ever there": w.source(keptIn(newStore()), keeping(newFiles())),
 	} {
-		if snap, _, err := s.Restore(t.Context(), w.gun); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
+		if snap, _, err := s.Restore(t.Context(), w.GUN); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	s := w.source(keptIn(kept), keeping(on))
-	forget(t, s, w.gun)
-	if snap, _, err := s.Restore(t.Context(), w.gun); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
+	forget(t, s, w.GUN)
+	if snap, _, err := s.Restore(t.Context(), w.GUN); snap != nil || !errors.Is(err, trustcache.ErrNoTrustData) {
 		t.Errorf("forgotten: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestDamagedFilesRestoreNothing(t *testing.T) {
 			damaged.kept[name] = raw
 		}
 		s := w.source(keptIn(kept), keeping(damaged))
-		snap, _, err := s.Restore(t.Context(), w.gun)
+		snap, _, err := s.Restore(t.Context(), w.GUN)
 		if err == nil { // a role that only names signers
 			for i := range was.Len() {
 				if got, ok := snap.Lookup(was.At(i).Tag); !ok || got.Digest != was.At(i).Digest {
@@ -170,16 +170,16 @@ func TestOlderFilesAreNotRestored(t *testing.T) {
 	s := w.source(keptIn(kept), keeping(on))
 	snap := w.verified(s, nil)
 	old := maps.Clone(on.kept)
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	w.verified(s, snap)
 	maps.Copy(on.kept, old)
-	restored, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.gun)
+	restored, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.GUN)
 	wantClass(t, err, trustcache.ErrMalicious)
 	if restored != nil {
 		t.Error("restored")
 	}
-	if state := kept.state(t); state.Floors[releases][0].Version != w.version[releases] {
+	if state := kept.state(t); state.Floors[releases][0].Version != w.Version[releases] {
 		t.Error("the floors went back")
 	}
 }
@@ -188,15 +188,15 @@ func TestWhatWasKeptIsJudgedByThePinsAndThePolicyOfToday(t *testing.T) {
 	w, _ := lyingWorld(t)
 	kept, on := newStore(), newFiles()
 	w.verified(w.source(keptIn(kept), keeping(on)), nil)
-	w.answer = lost
+	w.Answer = lost
 	for name, pin := range map[string]func(*notary.Options){
 		"other pins": pinned("ff"), "no pins": func(o *notary.Options) { o.Pins = nil },
 	} {
-		if _, _, err := w.source(keptIn(kept), keeping(on), pin).Restore(t.Context(), w.gun); err == nil {
+		if _, _, err := w.source(keptIn(kept), keeping(on), pin).Restore(t.Context(), w.GUN); err == nil {
 			t.Errorf("%s: restored", name)
 		}
 	}
-	snap, _, err := w.source(keptIn(kept), keeping(on), under(notary.Policy{Roles: []string{"targets"}})).Restore(t.Context(), w.gun)
+	snap, _, err := w.source(keptIn(kept), keeping(on), under(notary.Policy{Roles: []string{"targets"}})).Restore(t.Context(), w.GUN)
 	must(t, err)
 	wantDigest(t, snap, "latest", 8)
 }
@@ -205,22 +205,22 @@ func TestWhatHasExpiredIsRestoredOnlyWhereThatIsAllowed(t *testing.T) {
 	for _, role := range []string{"timestamp", "snapshot", "targets", releases, "root"} {
 		t.Run(role, func(t *testing.T) {
 			w, _ := lyingWorld(t)
-			w.expires[role] = w.now().Add(time.Hour)
+			w.Expires[role] = w.Now().Add(time.Hour)
 			if role == "root" {
-				w.publishRoot()
+				w.PublishRoot()
 			}
-			w.publish()
+			w.Publish()
 			kept, on := newStore(), newFiles()
 			w.verified(w.source(keptIn(kept), keeping(on)), nil)
-			w.pass(2 * time.Hour)
-			w.answer = lost
-			_, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.gun)
+			w.Pass(2 * time.Hour)
+			w.Answer = lost
+			_, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.GUN)
 			wantClass(t, err, trustcache.ErrExpired)
 			lenient := w.source(keptIn(kept), keeping(on), func(o *notary.Options) { o.AllowExpired = true })
-			snap, _, err := lenient.Restore(t.Context(), w.gun)
+			snap, _, err := lenient.Restore(t.Context(), w.GUN)
 			must(t, err)
 			wantDigest(t, snap, "latest", 1)
-			w.honest()
+			w.Honest()
 			_, err = w.fetch(lenient, snap)
 			wantClass(t, err, trustcache.ErrExpired) // what is fetched may not be expired
 		})
@@ -237,31 +237,31 @@ func TestHowOftenFilesAreWritten(t *testing.T) {
 		t.Errorf("%d files written, %d kept", n, len(on.kept))
 	}
 	for range 9 {
-		w.pass(time.Minute)
+		w.Pass(time.Minute)
 		snap = w.verified(s, snap)
 	}
 	if n := on.since(); n != 0 {
 		t.Errorf("%d files written in nine minutes without news", n)
 	}
-	w.pass(time.Minute)
+	w.Pass(time.Minute)
 	snap = w.verified(s, snap)
 	if n := on.since(); n != 1 {
 		t.Errorf("%d files written after ten minutes", n)
 	}
-	w.publishTimestamp()
+	w.PublishTimestamp()
 	snap = w.verified(s, snap)
 	if n := on.since(); n != 1 {
 		t.Errorf("%d files written for a new timestamp", n)
 	}
-	w.sign(releases, "latest", 2)
-	w.publishRoles(releases)
-	w.publishSnapshot()
-	w.publishTimestamp()
+	w.Sign(releases, "latest", 2)
+	w.PublishRoles(releases)
+	w.PublishSnapshot()
+	w.PublishTimestamp()
 	snap = w.verified(s, snap)
 	if n := on.since(); n != 3 || len(on.kept) != 5 {
 		t.Errorf("%d files written for a new role, %d kept", n, len(on.kept))
 	}
-	w.serve["timestamp.json"] = old["timestamp"]
+	w.Serve["timestamp.json"] = old["timestamp"]
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
 	if n := on.since(); n != 0 {
@@ -275,8 +275,8 @@ func TestWhatCannotBeKeptIsNotServed(t *testing.T) {
 	s := w.source(keeping(on))
 	snap := w.verified(s, nil)
 	on.fail = errors.New("disk full: /var/lib/sealgate")
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrUnreachable)
 	if !errors.Is(trustcache.Cause(err), on.fail) {

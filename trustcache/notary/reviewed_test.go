@@ -16,14 +16,14 @@ import (
 func signedTwice(t *testing.T) (w *world, s *notary.Source, snap *trustcache.Snapshot, old map[string][]byte) {
 	t.Helper()
 	w = newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.publish()
-	old = w.keep()
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
+	w.Publish()
+	old = w.Keep()
 	s = w.source()
 	snap = w.verified(s, nil)
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	return w, s, w.verified(s, snap), old
 }
 
@@ -32,17 +32,17 @@ func signedTwice(t *testing.T) (w *world, s *notary.Source, snap *trustcache.Sna
 func TestAKeyThatIsAddedDoesNotLetARoleGoBack(t *testing.T) {
 	w, s, snap, old := signedTwice(t)
 	for _, keys := range [][]*signer{
-		{w.parties[releases].keys[0], newSigner(t)}, // one added
-		{w.parties[releases].keys[0]},               // and taken away again
+		{w.Parties[releases].Keys[0], newSigner(t)}, // one added
+		{w.Parties[releases].Keys[0]},               // and taken away again
 	} {
-		w.parties[releases].keys = keys
-		w.publishRoles("targets")
-		w.use(releases, old[releases])
-		w.publishSnapshot()
+		w.Parties[releases].Keys = keys
+		w.PublishRoles("targets")
+		w.Use(releases, old[releases])
+		w.PublishSnapshot()
 		_, err := w.fetch(s, snap)
 		wantClass(t, err, trustcache.ErrMalicious)
 	}
-	w.publish()
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 }
 
@@ -50,15 +50,15 @@ func TestAKeyThatIsAddedDoesNotLetARoleGoBack(t *testing.T) {
 // through the snapshot, after the timestamp was verified.
 func TestARevokedTimestampKeyCountsNoMore(t *testing.T) {
 	w := newWorld(t)
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
-	revoked := w.parties["timestamp"].keys[0]
-	w.rotate("timestamp", newSigner(t))
-	w.parties["timestamp"].hands = []*signer{revoked}
-	w.expires["timestamp"] = w.now().AddDate(9, 0, 0)
-	w.publishTimestamp()
+	revoked := w.Parties["timestamp"].Keys[0]
+	w.Rotate("timestamp", newSigner(t))
+	w.Parties["timestamp"].Hands = []*signer{revoked}
+	w.Expires["timestamp"] = w.Now().AddDate(9, 0, 0)
+	w.PublishTimestamp()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
 }
@@ -67,13 +67,13 @@ func TestARevokedTimestampKeyCountsNoMore(t *testing.T) {
 func TestASlowRoleThatDecidesNothingDoesNotFailTheUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.delegate("targets/alice")
-		w.delegate(releases)
-		w.sign(releases, "latest", 1)
-		w.publish()
-		w.answer = func(name string) *reply {
+		w.Delegate("targets/alice")
+		w.Delegate(releases)
+		w.Sign(releases, "latest", 1)
+		w.Publish()
+		w.Answer = func(name string) *reply {
 			if strings.HasPrefix(name, "targets/alice.") {
-				return &reply{status: 200, body: strings.NewReader("{"), stall: true}
+				return &reply{Status: 200, Body: strings.NewReader("{"), Stall: true}
 			}
 			return nil
 		}
@@ -83,11 +83,11 @@ func TestASlowRoleThatDecidesNothingDoesNotFailTheUpdate(t *testing.T) {
 
 func TestFilesThatAreTooLargeTogetherAreRefused(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
+	w.Delegate(releases)
 	for i := range 40 {
-		w.delegate(fmt.Sprintf("%s/signer%d", releases, i))
+		w.Delegate(fmt.Sprintf("%s/signer%d", releases, i))
 	}
-	w.publish()
+	w.Publish()
 	w.verified(w.source(), nil)
 	const most = 20 << 10 // enough for each of them alone
 	_, err := w.fetch(w.source(func(o *notary.Options) {
@@ -103,22 +103,22 @@ func TestFilesThatAreTooLargeTogetherAreRefused(t *testing.T) {
 // below his own.
 func TestASignerWhoseWordDoesNotCountStopsNothing(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.delegate("targets/bob")
-	w.sign(releases, "latest", 1)
-	w.publish()
+	w.Delegate(releases)
+	w.Delegate("targets/bob")
+	w.Sign(releases, "latest", 1)
+	w.Publish()
 	s := w.source(func(o *notary.Options) { o.Limits.Roles = 10 })
 	snap := w.verified(s, nil)
 	for i := range 20 {
-		w.delegate(fmt.Sprintf("targets/bob/%d", i))
+		w.Delegate(fmt.Sprintf("targets/bob/%d", i))
 	}
-	w.sign(releases, "latest", 2)
-	w.publishRoles(releases, "targets/bob")
+	w.Sign(releases, "latest", 2)
+	w.PublishRoles(releases, "targets/bob")
 	snap = w.verified(s, snap)
 	wantDigest(t, snap, "latest", 2)
-	w.declare["targets/bob"] = data.FileMeta{Length: 33 << 20, Hashes: data.Hashes{"sha256": make([]byte, 32)}}
-	w.sign(releases, "latest", 3)
-	w.publishRoles(releases)
+	w.Declare["targets/bob"] = data.FileMeta{Length: 33 << 20, Hashes: data.Hashes{"sha256": make([]byte, 32)}}
+	w.Sign(releases, "latest", 3)
+	w.PublishRoles(releases)
 	wantDigest(t, w.verified(s, snap), "latest", 3)
 }
 
@@ -126,18 +126,18 @@ func TestASignerWhoseWordDoesNotCountStopsNothing(t *testing.T) {
 // removed; what the other had reached still holds.
 func TestSignersWhoTakeTurnsDoNotLetARoleGoBack(t *testing.T) {
 	w, s, snap, old := signedTwice(t)
-	alice, bob := w.parties[releases].keys[0], newSigner(t)
-	w.parties[releases].keys, w.parties[releases].hands = []*signer{alice, bob}, []*signer{bob}
-	w.sign(releases, "latest", 3)
-	w.publish()
+	alice, bob := w.Parties[releases].Keys[0], newSigner(t)
+	w.Parties[releases].Keys, w.Parties[releases].Hands = []*signer{alice, bob}, []*signer{bob}
+	w.Sign(releases, "latest", 3)
+	w.Publish()
 	snap = w.verified(s, snap)
-	w.parties[releases].keys, w.parties[releases].hands = []*signer{alice}, nil
-	w.publishRoles("targets")
-	w.use(releases, old[releases])
-	w.publishSnapshot()
+	w.Parties[releases].Keys, w.Parties[releases].Hands = []*signer{alice}, nil
+	w.PublishRoles("targets")
+	w.Use(releases, old[releases])
+	w.PublishSnapshot()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
-	w.publish()
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 3)
 }
 
@@ -150,8 +150,8 @@ func TestErrorsQuoteLittleOfHostileFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.publish()
-			w.serve["root.json"] = []byte(root)
+			w.Publish()
+			w.Serve["root.json"] = []byte(root)
 			_, err := w.fetch(w.source(), nil)
 			wantClass(t, err, trustcache.ErrMalicious)
 			text := err.Error()
@@ -167,11 +167,11 @@ func TestErrorsQuoteLittleOfHostileFiles(t *testing.T) {
 func TestNamesWithoutTrustDataHoldNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.sign("targets", "latest", 1)
-		w.publish()
+		w.Sign("targets", "latest", 1)
+		w.Publish()
 		s := w.source(func(o *notary.Options) { o.Limits.Memory = 1 })
 		wait := make(chan struct{})
-		w.answer = func(name string) *reply {
+		w.Answer = func(name string) *reply {
 			if name == "root.json" {
 				<-wait
 				return status(404, metadataNotFound)
@@ -183,10 +183,7 @@ func TestNamesWithoutTrustDataHoldNoMemory(t *testing.T) {
 			go func() { _, err := w.fetch(s, nil); done <- err }()
 		}
 		synctest.Wait() // all of them wait for the server, none for memory
-		w.mu.Lock()
-		asked := len(w.requests)
-		w.mu.Unlock()
-		if asked != 50 {
+		if asked := len(w.Asked()); asked != 50 {
 			t.Errorf("%d of 50 were asked for", asked)
 		}
 		close(wait)

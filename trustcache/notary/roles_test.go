@@ -140,20 +140,20 @@ func TestWhoseWordCounts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
 			for _, role := range sortedKeys(c.roles) {
-				w.delegate(role)
+				w.Delegate(role)
 				if c.roles[role] != nil {
-					w.paths[role] = c.roles[role]
+					w.Paths[role] = c.roles[role]
 				}
 			}
 			for _, role := range c.idle {
-				w.idle[role] = true
+				w.Idle[role] = true
 			}
 			for _, s := range c.signs {
-				w.sign(s.role, s.tag, s.digest)
+				w.Sign(s.role, s.tag, s.digest)
 			}
-			w.publish()
+			w.Publish()
 			snap := w.verified(w.source(), nil)
-			if snap.Len() != len(c.want) || snap.GUN() != w.gun {
+			if snap.Len() != len(c.want) || snap.GUN() != w.GUN {
 				t.Errorf("%d tags of %s, expected %d", snap.Len(), snap.GUN(), len(c.want))
 			}
 			for tag, want := range c.want {
@@ -185,17 +185,17 @@ func sortedKeys[V any](m map[string]V) []string {
 func TestHiddenTagsAreKnownWithTheRolesThatNameThem(t *testing.T) {
 	w := newWorld(t)
 	for _, role := range []string{releases, releases + "/ci", "targets/alice", "targets/bob"} {
-		w.delegate(role)
+		w.Delegate(role)
 	}
-	w.paths["targets/bob"] = []string{"v"}
-	for role := range w.content {
+	w.Paths["targets/bob"] = []string{"v"}
+	for role := range w.Content {
 		if role != releases {
-			w.sign(role, "latest", 1)
+			w.Sign(role, "latest", 1)
 		}
 	}
-	w.sign("targets/bob", "v1", 2)
-	w.sign("targets/alice", "v1", 3)
-	w.publish()
+	w.Sign("targets/bob", "v1", 2)
+	w.Sign("targets/alice", "v1", 3)
+	w.Publish()
 	snap := w.verified(w.source(), nil)
 	wantHidden(t, snap, "latest", "targets", "targets/alice", releases+"/ci")
 	wantHidden(t, snap, "v1", "targets/alice", "targets/bob")
@@ -213,11 +213,11 @@ func TestATagWithoutSHA256IsDecidedAndCannotBeServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.sign("targets", "latest", 3) // no fallback to it
-			w.sign("targets", "v1", 4)
-			w.content[releases]["latest"] = data.FileMeta{Length: 5, Hashes: hashes}
-			w.publish()
+			w.Delegate(releases)
+			w.Sign("targets", "latest", 3) // no fallback to it
+			w.Sign("targets", "v1", 4)
+			w.Content[releases]["latest"] = data.FileMeta{Length: 5, Hashes: hashes}
+			w.Publish()
 			snap := w.verified(w.source(), nil)
 			got, ok := snap.Lookup("latest")
 			if !ok || !got.NoDigest || got.Digest != (trustcache.Digest{}) || got.Role != releases || !slices.Equal(got.Signers, []string{releases}) {
@@ -233,13 +233,13 @@ func TestATagWithoutSHA256IsDecidedAndCannotBeServed(t *testing.T) {
 
 // broken lists what can be wrong with a delegation.
 var broken = map[string]func(w *world, role string){
-	"forged":     func(w *world, role string) { w.parties[role].hands = []*signer{newSigner(w.tb)} },
-	"expired":    func(w *world, role string) { w.expires[role] = w.now().Add(-time.Second) },
-	"malformed":  func(w *world, role string) { w.spoil[role] = func([]byte) []byte { return []byte("{}") } },
-	"changed":    func(w *world, role string) { w.spoil[role] = tamper },
-	"no version": func(w *world, role string) { w.edit[role] = replaceVersion("0") },
+	"forged":     func(w *world, role string) { w.Parties[role].Hands = []*signer{newSigner(w.TB)} },
+	"expired":    func(w *world, role string) { w.Expires[role] = w.Now().Add(-time.Second) },
+	"malformed":  func(w *world, role string) { w.Spoil[role] = func([]byte) []byte { return []byte("{}") } },
+	"changed":    func(w *world, role string) { w.Spoil[role] = tamper },
+	"no version": func(w *world, role string) { w.Edit[role] = replaceVersion("0") },
 	"unfetchable": func(w *world, role string) {
-		w.answer = func(name string) *reply {
+		w.Answer = func(name string) *reply {
 			if strings.HasPrefix(name, role+".") {
 				return status(500, "")
 			}
@@ -247,7 +247,7 @@ var broken = map[string]func(w *world, role string){
 		}
 	},
 	"withheld": func(w *world, role string) {
-		w.answer = func(name string) *reply {
+		w.Answer = func(name string) *reply {
 			if strings.HasPrefix(name, role+".") {
 				return status(404, metadataNotFound)
 			}
@@ -255,8 +255,8 @@ var broken = map[string]func(w *world, role string){
 		}
 	},
 	"without a usable key": func(w *world, role string) {
-		w.edit["targets"] = func(p []byte) []byte {
-			id := w.parties[role].keys[0].public.ID()
+		w.Edit["targets"] = func(p []byte) []byte {
+			id := w.Parties[role].Keys[0].Public.ID()
 			return bytes.Replace(p, []byte(`"keyids":["`+id), []byte(`"keyids":["x`+id[1:]), 1)
 		}
 	},
@@ -270,12 +270,12 @@ func TestNothingFallsBackPastARoleThatDecides(t *testing.T) {
 			}
 			t.Run(role+" "+what, func(t *testing.T) {
 				w := newWorld(t)
-				w.delegate(releases)
-				w.delegate(releases + "/ci")
-				w.sign("targets", "latest", 8)
-				w.sign(role, "latest", 1)
+				w.Delegate(releases)
+				w.Delegate(releases + "/ci")
+				w.Sign("targets", "latest", 8)
+				w.Sign(role, "latest", 1)
 				spoil(w, role)
-				w.publish()
+				w.Publish()
 				if snap, err := w.fetch(w.source(), nil); err == nil {
 					target, _ := snap.Lookup("latest")
 					t.Fatalf("got a snapshot with %+v", target)
@@ -289,13 +289,13 @@ func TestARoleThatDecidesNothingOnlyLosesItsName(t *testing.T) {
 	for what, spoil := range broken {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate("targets/alice")
-			w.delegate("targets/bob")
-			for role := range w.content {
-				w.sign(role, "latest", 1)
+			w.Delegate("targets/alice")
+			w.Delegate("targets/bob")
+			for role := range w.Content {
+				w.Sign(role, "latest", 1)
 			}
 			spoil(w, "targets/alice")
-			w.publish()
+			w.Publish()
 			s := w.source()
 			snap := w.verified(s, nil)
 			wantSigners(t, snap, "targets", "targets/bob")
@@ -305,9 +305,9 @@ func TestARoleThatDecidesNothingOnlyLosesItsName(t *testing.T) {
 
 			// It is looked at again: at once where it could not be fetched,
 			// when something new is published where it could not be believed.
-			w.honest()
+			w.Honest()
 			if what != "unfetchable" && what != "withheld" {
-				w.publish()
+				w.Publish()
 			}
 			snap = w.verified(s, snap)
 			wantSigners(t, snap, "targets", "targets/alice", "targets/bob")
@@ -320,10 +320,10 @@ func TestARoleThatDecidesNothingOnlyLosesItsName(t *testing.T) {
 
 func TestANoteOutlivesAnUnchangedUpdate(t *testing.T) {
 	w := newWorld(t)
-	w.delegate("targets/alice")
-	w.sign("targets", "latest", 1)
+	w.Delegate("targets/alice")
+	w.Sign("targets", "latest", 1)
 	broken["forged"](w, "targets/alice")
-	w.publish()
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
 	note := noteOf(snap, "targets/alice")

@@ -13,7 +13,7 @@ func wantRootKeys(t *testing.T, got []notary.RootKey, want ...*signer) {
 		t.Fatalf("%d keys, expected %d: %+v", len(got), len(want), got)
 	}
 	for _, s := range want {
-		is := notary.RootKey{KeyID: s.canonical(), CertID: s.public.ID(), Subject: testGUN, Issuer: "CA", Expires: certificateOf(t, s).NotAfter}
+		is := notary.RootKey{KeyID: s.Canonical(), CertID: s.Public.ID(), Subject: testGUN, Issuer: "CA", Expires: certificateOf(t, s).NotAfter}
 		if got[0] != is && got[len(got)-1] != is {
 			t.Errorf("%+v is not among %+v", is, got)
 		}
@@ -22,19 +22,19 @@ func wantRootKeys(t *testing.T, got []notary.RootKey, want ...*signer) {
 
 func TestOfferedKeysAreThoseOfTheServersRoot(t *testing.T) {
 	w := newWorld(t)
-	w.publish()
+	w.Publish()
 	s := w.source(pinning(notary.Pins{}))
-	keys, err := s.Offered(t.Context(), w.gun)
+	keys, err := s.Offered(t.Context(), w.GUN)
 	must(t, err)
-	wantRootKeys(t, keys, w.parties["root"].keys[0])
+	wantRootKeys(t, keys, w.Parties["root"].Keys[0])
 	for what, text := range nonsense() {
-		w.serve["root.json"] = []byte(text)
-		if _, err := s.Offered(t.Context(), w.gun); err == nil {
+		w.Serve["root.json"] = []byte(text)
+		if _, err := s.Offered(t.Context(), w.GUN); err == nil {
 			t.Errorf("%s offers a key", what)
 		}
 	}
 	// Looking at what is offered is no first use.
-	w.honest()
+	w.Honest()
 	_, err = w.fetch(s, nil)
 	wantClass(t, err, trustcache.ErrUnpinned)
 }
@@ -42,24 +42,24 @@ func TestOfferedKeysAreThoseOfTheServersRoot(t *testing.T) {
 // TestVerifiedKeysAreThoseThatSignedTheNewestRoot, and not what is offered now.
 func TestVerifiedKeysAreThoseThatSignedTheNewestRoot(t *testing.T) {
 	w, kept, a, _, _ := rotatedTwice(t, notary.RootKeys)
-	s := w.source(pinned(a.canonical()), keptIn(kept))
-	keys, err := s.Verified(w.gun)
+	s := w.source(pinned(a.Canonical()), keptIn(kept))
+	keys, err := s.Verified(w.GUN)
 	must(t, err)
 	wantRootKeys(t, keys, a)
 	w.verified(s, nil)
-	idle := newRootSigner(t, w.gun, w.now())
-	newest := w.parties["root"].keys[0]
-	w.parties["root"].keys, w.parties["root"].hands = []*signer{newest, idle}, []*signer{newest}
-	w.publishRoot()
-	w.publish()
+	idle := newRootSigner(t, w.GUN, w.Now())
+	newest := w.Parties["root"].Keys[0]
+	w.Parties["root"].Keys, w.Parties["root"].Hands = []*signer{newest, idle}, []*signer{newest}
+	w.PublishRoot()
+	w.Publish()
 	w.verified(s, nil)
-	w.asked()
-	keys, err = s.Verified(w.gun)
+	w.Asked()
+	keys, err = s.Verified(w.GUN)
 	must(t, err)
 	wantRootKeys(t, keys, newest)
 	w.wantAsked()
-	must2(s.Forget(w.gun))
-	if keys, err := s.Verified(w.gun); err != nil || keys != nil {
+	must2(s.Forget(w.GUN))
+	if keys, err := s.Verified(w.GUN); err != nil || keys != nil {
 		t.Errorf("forgotten, and there are %v, %v", keys, err)
 	}
 }

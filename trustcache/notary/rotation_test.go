@@ -16,11 +16,11 @@ func TestARotationIsFollowedInOneUpdate(t *testing.T) {
 			w, _ := lyingWorld(t)
 			s := w.source()
 			snap := w.verified(s, nil)
-			w.sign(releases, "latest", 2)
+			w.Sign(releases, "latest", 2)
 			if role == "root" {
-				w.rotate(role, newRootSigner(t, w.gun, w.now()))
+				w.Rotate(role, newRootSigner(t, w.GUN, w.Now()))
 			} else {
-				w.rotate(role, newSigner(t))
+				w.Rotate(role, newSigner(t))
 			}
 			wantDigest(t, w.verified(s, snap), "latest", 2)
 		})
@@ -29,9 +29,9 @@ func TestARotationIsFollowedInOneUpdate(t *testing.T) {
 		w, _ := lyingWorld(t)
 		s := w.source()
 		snap := w.verified(s, nil)
-		w.parties[releases].keys = []*signer{newSigner(t)}
-		w.sign(releases, "latest", 2)
-		w.publish()
+		w.Parties[releases].Keys = []*signer{newSigner(t)}
+		w.Sign(releases, "latest", 2)
+		w.Publish()
 		wantDigest(t, w.verified(s, snap), "latest", 2)
 	})
 }
@@ -43,26 +43,26 @@ func TestARotatedRoleMayCountAnew(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			w, _ := lyingWorld(t)
 			cache := w.cache(w.source())
-			w.version[role] = 1 << 40
-			w.publish()
-			view, err := cache.Tag(t.Context(), w.gun, "latest")
+			w.Version[role] = 1 << 40
+			w.Publish()
+			view, err := cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 1)
 
 			// Without a rotation the small numbers are a rollback.
-			w.version[role] = 5
-			w.sign(releases, "latest", 2)
-			w.publish()
-			w.pass(61 * time.Second)
-			view, err = cache.Tag(t.Context(), w.gun, "latest")
+			w.Version[role] = 5
+			w.Sign(releases, "latest", 2)
+			w.Publish()
+			w.Pass(61 * time.Second)
+			view, err = cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 1)
 			wantClass(t, view.Stale, trustcache.ErrMalicious)
 
 			rotateAll(w)
-			w.publish()
-			w.pass(2 * time.Second)
-			view, err = cache.Tag(t.Context(), w.gun, "latest")
+			w.Publish()
+			w.Pass(2 * time.Second)
+			view, err = cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 2)
 			if view.Stale != nil {
@@ -75,12 +75,12 @@ func TestARotatedRoleMayCountAnew(t *testing.T) {
 // rotateAll gives every role but root new keys and starts its versions anew.
 func rotateAll(w *world) {
 	for _, role := range []string{"targets", "snapshot", "timestamp", releases} {
-		w.parties[role].keys = []*signer{newSigner(w.tb)}
+		w.Parties[role].Keys = []*signer{newSigner(w.TB)}
 	}
 	for _, role := range []string{"targets", releases, "snapshot", "timestamp"} {
-		w.version[role] = 0
+		w.Version[role] = 0
 	}
-	w.publishRoot()
+	w.PublishRoot()
 }
 
 // TestAFloorOfManySignersOutlivesThatOfFewer: what two keys signed stays a
@@ -90,26 +90,26 @@ func TestAFloorOfManySignersOutlivesThatOfFewer(t *testing.T) {
 		t.Run(role, func(t *testing.T) {
 			w, _ := lyingWorld(t)
 			one, two := newSigner(t), newSigner(t)
-			p := w.parties[role]
-			p.keys, p.hands, p.threshold = []*signer{one, two}, []*signer{two}, 1
-			w.publishRoot()
-			w.publish()
+			p := w.Parties[role]
+			p.Keys, p.Hands, p.Threshold = []*signer{one, two}, []*signer{two}, 1
+			w.PublishRoot()
+			w.Publish()
 			s := w.source()
 			snap := w.verified(s, nil)
-			old := w.keep()
+			old := w.Keep()
 			for _, hands := range [][]*signer{{one, two}, {one}} {
-				p.hands = hands
-				w.publish()
+				p.Hands = hands
+				w.Publish()
 				snap = w.verified(s, snap)
 			}
-			p.keys, p.hands = []*signer{two}, nil // by a verified root, or by targets
-			w.publishRoot()
-			w.publish()
+			p.Keys, p.Hands = []*signer{two}, nil // by a verified root, or by targets
+			w.PublishRoot()
+			w.Publish()
 			if role != "targets" {
-				w.publishRoles("targets")
+				w.PublishRoles("targets")
 			}
-			w.use(role, old[role])
-			w.publishSnapshot()
+			w.Use(role, old[role])
+			w.PublishSnapshot()
 			_, err := w.fetch(s, snap)
 			wantClass(t, err, trustcache.ErrMalicious)
 		})
@@ -120,11 +120,11 @@ func TestARotationByOneRoleDoesNotLetAnotherGoBack(t *testing.T) {
 	w, old := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.parties["timestamp"].keys = []*signer{newSigner(t)}
-	w.parties["snapshot"].keys = []*signer{newSigner(t)}
-	w.publishRoot()
-	w.use(releases, old[releases])
-	w.publishSnapshot()
+	w.Parties["timestamp"].Keys = []*signer{newSigner(t)}
+	w.Parties["snapshot"].Keys = []*signer{newSigner(t)}
+	w.PublishRoot()
+	w.Use(releases, old[releases])
+	w.PublishSnapshot()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
 }
@@ -133,17 +133,17 @@ func TestManyRotationsAreFollowedOneByOne(t *testing.T) {
 	w, _ := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.asked()
+	w.Asked()
 	const rotations = 5
 	for range rotations {
-		w.parties["root"].keys = append(w.parties["root"].keys[:0:0], newRootSigner(t, w.gun, w.now()), w.parties["root"].keys[0])
-		w.parties["timestamp"].keys = []*signer{newSigner(t)}
-		w.publishRoot()
+		w.Parties["root"].Keys = append(w.Parties["root"].Keys[:0:0], newRootSigner(t, w.GUN, w.Now()), w.Parties["root"].Keys[0])
+		w.Parties["timestamp"].Keys = []*signer{newSigner(t)}
+		w.PublishRoot()
 	}
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 2)
-	got := w.asked()
+	got := w.Asked()
 	for i := range rotations {
 		if want := fmt.Sprintf("%d.root.json", i+2); got[i+1] != want {
 			t.Errorf("request %d is %s, expected %s", i+1, got[i+1], want)
@@ -156,9 +156,9 @@ func TestAnEndlessRootChainIsGivenUp(t *testing.T) {
 	s := w.source()
 	snap := w.verified(s, nil)
 	for range 130 {
-		w.publishRoot()
+		w.PublishRoot()
 	}
-	w.publish()
+	w.Publish()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
 }
@@ -167,57 +167,57 @@ func TestAnEndlessRootChainIsGivenUp(t *testing.T) {
 // that knew the first root keeps what it had, after a restart it believes
 // nothing that came by such a root, and both follow once it is mended.
 func TestBrokenRootChains(t *testing.T) {
-	stranger := func(w *world) *signer { return newRootSigner(w.tb, w.gun, w.now()) }
+	stranger := func(w *world) *signer { return newRootSigner(w.TB, w.GUN, w.Now()) }
 	for _, c := range []struct {
 		name string
 		tell func(w *world)
 		want error
 	}{
 		{"a gap", func(w *world) {
-			w.rotate("root", stranger(w))
-			w.rotate("root", stranger(w))
-			w.serve["2.root.json"] = nil
+			w.Rotate("root", stranger(w))
+			w.Rotate("root", stranger(w))
+			w.Serve["2.root.json"] = nil
 		}, trustcache.ErrMalicious},
 		{"a gap closed with the root after it", func(w *world) {
-			w.rotate("root", stranger(w))
-			w.rotate("root", stranger(w))
-			w.serve["2.root.json"] = w.files["3.root.json"]
+			w.Rotate("root", stranger(w))
+			w.Rotate("root", stranger(w))
+			w.Serve["2.root.json"] = w.Files["3.root.json"]
 		}, trustcache.ErrMalicious},
 		{"a version jumped over under the same keys", func(w *world) {
-			w.version["root"]++
-			w.publishRoot()
-			w.publish()
-			w.serve["2.root.json"] = w.files["3.root.json"]
+			w.Version["root"]++
+			w.PublishRoot()
+			w.Publish()
+			w.Serve["2.root.json"] = w.Files["3.root.json"]
 		}, trustcache.ErrMalicious},
 		{"the same root again as the next", func(w *world) {
-			w.serve["2.root.json"] = w.files["1.root.json"]
+			w.Serve["2.root.json"] = w.Files["1.root.json"]
 		}, trustcache.ErrMalicious},
 		{"not signed by the root before", func(w *world) {
 			key := stranger(w)
-			w.parties["root"].keys = []*signer{key}
-			w.publishRoot(key)
-			w.publish()
+			w.Parties["root"].Keys = []*signer{key}
+			w.PublishRoot(key)
+			w.Publish()
 		}, trustcache.ErrMalicious},
 		{"not signed by its own new key", func(w *world) {
-			before := w.parties["root"].keys
-			w.parties["root"].keys = []*signer{stranger(w)}
-			w.publishRoot(before...)
-			w.publish()
+			before := w.Parties["root"].Keys
+			w.Parties["root"].Keys = []*signer{stranger(w)}
+			w.PublishRoot(before...)
+			w.Publish()
 		}, trustcache.ErrMalicious},
 		{"a root for another repository", func(w *world) {
-			w.rotate("root", newRootSigner(w.tb, "registry.example.com/acme/other", w.now()))
+			w.Rotate("root", newRootSigner(w.TB, "registry.example.com/acme/other", w.Now()))
 		}, trustcache.ErrMalicious},
 		{"a root without a usable key", func(w *world) {
-			w.rotate("root", newSigner(w.tb))
+			w.Rotate("root", newSigner(w.TB))
 		}, trustcache.ErrMalicious},
 		{"a root that lists a role without a threshold", func(w *world) {
-			w.parties["snapshot"].threshold = 0
-			w.publishRoot()
-			w.publish()
+			w.Parties["snapshot"].Threshold = 0
+			w.PublishRoot()
+			w.Publish()
 		}, trustcache.ErrMalicious},
-		{"nonsense", func(w *world) { w.serve["2.root.json"] = []byte("null") }, trustcache.ErrMalicious},
+		{"nonsense", func(w *world) { w.Serve["2.root.json"] = []byte("null") }, trustcache.ErrMalicious},
 		{"an ingress's 404", func(w *world) {
-			w.answer = func(name string) *reply {
+			w.Answer = func(name string) *reply {
 				if name == "2.root.json" {
 					return status(404, "default backend - 404")
 				}
@@ -225,7 +225,7 @@ func TestBrokenRootChains(t *testing.T) {
 			}
 		}, trustcache.ErrUnreachable},
 		{"a server error", func(w *world) {
-			w.answer = func(name string) *reply {
+			w.Answer = func(name string) *reply {
 				if name == "2.root.json" {
 					return status(503, "")
 				}
@@ -235,34 +235,34 @@ func TestBrokenRootChains(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w, _ := lyingWorld(t)
-			first := w.parties["root"].keys
+			first := w.Parties["root"].Keys
 			disk := inmemory.New()
 			cache := w.cache(w.source(pollsRoot, storedOn(t, disk)))
-			_, err := cache.Tag(t.Context(), w.gun, "latest")
+			_, err := cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
-			w.sign(releases, "latest", 66)
+			w.Sign(releases, "latest", 66)
 			c.tell(w)
-			w.pass(61 * time.Second)
-			view, err := cache.Tag(t.Context(), w.gun, "latest")
+			w.Pass(61 * time.Second)
+			view, err := cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 1)
 			wantClass(t, view.Stale, c.want)
-			restarted := w.source(pinned(first[0].canonical()), pollsRoot, storedOn(t, disk))
+			restarted := w.source(pinned(first[0].Canonical()), pollsRoot, storedOn(t, disk))
 			if snap, err := w.fetch(restarted, nil); err == nil {
 				wantDigest(t, snap, "latest", 1) // nothing led it to the next root
 			} else {
 				wantClass(t, err, c.want)
 			}
 
-			w.honest()
-			w.version["root"] = 1
-			w.parties["root"].keys, w.parties["snapshot"].threshold = first, 1
-			w.publishRoot()
-			w.sign(releases, "latest", 2)
-			w.publish()
-			delete(w.files, "3.root.json")
-			w.pass(2 * time.Second)
-			view, err = cache.Tag(t.Context(), w.gun, "latest")
+			w.Honest()
+			w.Version["root"] = 1
+			w.Parties["root"].Keys, w.Parties["snapshot"].Threshold = first, 1
+			w.PublishRoot()
+			w.Sign(releases, "latest", 2)
+			w.Publish()
+			delete(w.Files, "3.root.json")
+			w.Pass(2 * time.Second)
+			view, err = cache.Tag(t.Context(), w.GUN, "latest")
 			must(t, err)
 			wantDigest(t, view.Snapshot, "latest", 2)
 			if view.Stale != nil {
@@ -277,9 +277,9 @@ func TestASnapshotOfAnotherRootTriggersTheChain(t *testing.T) {
 	w, _ := lyingWorld(t)
 	s := w.source(func(o *notary.Options) { o.RootPoll = 1000 * time.Hour })
 	snap := w.verified(s, nil)
-	w.asked()
-	w.sign(releases, "latest", 2)
-	w.rotate("root", newRootSigner(t, w.gun, w.now())) // all other keys stay
+	w.Asked()
+	w.Sign(releases, "latest", 2)
+	w.Rotate("root", newRootSigner(t, w.GUN, w.Now())) // all other keys stay
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 	w.wantAsked("timestamp.json", "snapshot", "2.root.json", "3.root.json", "snapshot", "timestamp.json", "snapshot", "targets", releases, "targets/alice")
 }
@@ -291,35 +291,35 @@ func TestAnOldSnapshotDoesNotOutliveItsRoot(t *testing.T) {
 	w, _ := lyingWorld(t)
 	s := w.source(pollsRoot)
 	snap := w.verified(s, nil)
-	w.parties["targets"].keys = []*signer{newSigner(t)}
-	w.publishRoot()
-	w.pass(time.Second)
+	w.Parties["targets"].Keys = []*signer{newSigner(t)}
+	w.PublishRoot()
+	w.Pass(time.Second)
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrMalicious)
-	w.publish()
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 1)
 }
 
 func TestAnExpiredRootThatWasReplacedIsFollowed(t *testing.T) {
 	w := newWorld(t)
-	w.expires["root"] = w.now().Add(30 * time.Minute)
-	w.publishRoot()
-	w.sign("targets", "latest", 1)
-	w.publish()
+	w.Expires["root"] = w.Now().Add(30 * time.Minute)
+	w.PublishRoot()
+	w.Sign("targets", "latest", 1)
+	w.Publish()
 	s := w.source()
 	snap := w.verified(s, nil)
-	if at, role := snap.Expires(); role != "root" || !at.Equal(w.now().Add(30*time.Minute)) {
+	if at, role := snap.Expires(); role != "root" || !at.Equal(w.Now().Add(30*time.Minute)) {
 		t.Errorf("expires at %s with %s", at, role)
 	}
-	w.pass(30 * time.Minute) // before the next poll
-	w.asked()
+	w.Pass(30 * time.Minute) // before the next poll
+	w.Asked()
 	_, err := w.fetch(s, snap)
 	wantClass(t, err, trustcache.ErrExpired)
 	w.wantAsked("3.root.json") // and nothing that it would verify with the old one
-	w.honest()
-	w.publishRoot()
-	w.sign("targets", "latest", 2)
-	w.publish()
+	w.Honest()
+	w.PublishRoot()
+	w.Sign("targets", "latest", 2)
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 }
 
@@ -329,11 +329,11 @@ func TestIntermediateRootsMayHaveExpired(t *testing.T) {
 	w, _ := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.expires["root"] = w.now().Add(-time.Hour)
-	w.publishRoot()
-	w.honest()
-	w.publishRoot()
-	w.sign(releases, "latest", 2)
-	w.publish()
+	w.Expires["root"] = w.Now().Add(-time.Hour)
+	w.PublishRoot()
+	w.Honest()
+	w.PublishRoot()
+	w.Sign(releases, "latest", 2)
+	w.Publish()
 	wantDigest(t, w.verified(s, snap), "latest", 2)
 }

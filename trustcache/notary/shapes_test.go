@@ -25,15 +25,15 @@ func TestOtherWritingsOfWhatWasSignedAreTheSame(t *testing.T) {
 		for _, role := range []string{"root", "targets", releases, "snapshot", "timestamp"} {
 			t.Run(name+" "+role, func(t *testing.T) {
 				w := newWorld(t)
-				w.delegate(releases)
-				w.sign("targets", "v1", 2)
-				w.sign(releases, "latest", 1)
-				w.spoil[role] = func(file []byte) []byte {
+				w.Delegate(releases)
+				w.Sign("targets", "v1", 2)
+				w.Sign(releases, "latest", 1)
+				w.Spoil[role] = func(file []byte) []byte {
 					payload := payloadOf(file)
 					return bytes.Replace(file, payload, rewrite(payload), 1)
 				}
-				w.publishRoot()
-				w.publish()
+				w.PublishRoot()
+				w.Publish()
 				snap := w.verified(w.source(), nil)
 				wantDigest(t, snap, "latest", 1)
 				wantDigest(t, snap, "v1", 2)
@@ -64,9 +64,9 @@ func TestWhatCanonicalJSONWouldDropIsNotBelieved(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.sign(releases, "latest", 1)
-			w.spoil[c.role] = func(file []byte) []byte {
+			w.Delegate(releases)
+			w.Sign(releases, "latest", 1)
+			w.Spoil[c.role] = func(file []byte) []byte {
 				insert := c.insert
 				if strings.Contains(insert, "%s") {
 					insert = fmt.Sprintf(insert, jsonOf(t, evil[:]))
@@ -76,8 +76,8 @@ func TestWhatCanonicalJSONWouldDropIsNotBelieved(t *testing.T) {
 				}
 				return bytes.Replace(file, []byte(c.before), []byte(insert+c.before), 1)
 			}
-			w.publishRoot()
-			w.publish()
+			w.PublishRoot()
+			w.Publish()
 			// Believing the signed values and refusing the file are both right.
 			snap, err := w.fetch(w.source(), nil)
 			if err != nil {
@@ -101,30 +101,30 @@ func TestFilesAtTheirLimitsAreAccepted(t *testing.T) {
 	for name, change := range map[string]func(w *world){
 		"nested as deep as allowed": func(w *world) {
 			// {signed:{targets:{latest:{custom: is level 4; the rest is lists.
-			w.edit[releases] = custom(strings.Repeat("[", 28) + strings.Repeat("]", 28))
+			w.Edit[releases] = custom(strings.Repeat("[", 28) + strings.Repeat("]", 28))
 		},
 		"64 signatures, the good one last": func(w *world) {
-			w.spoil["timestamp"] = func(file []byte) []byte { return withStrangers(w, file, 63) }
+			w.Spoil["timestamp"] = func(file []byte) []byte { return withStrangers(w, file, 63) }
 		},
 		"a timestamp of 64 KiB": func(w *world) {
-			w.spoil["timestamp"] = func(file []byte) []byte {
+			w.Spoil["timestamp"] = func(file []byte) []byte {
 				return append(file, bytes.Repeat([]byte(" "), 64<<10-len(file))...)
 			}
 		},
 		"a root of 1 MiB": func(w *world) {
-			w.spoil["root"] = func(file []byte) []byte { return append(file, bytes.Repeat([]byte("\n"), 1<<20-len(file))...) }
+			w.Spoil["root"] = func(file []byte) []byte { return append(file, bytes.Repeat([]byte("\n"), 1<<20-len(file))...) }
 		},
 		"a releases file of 8 MiB": func(w *world) {
-			w.spoil[releases] = func(file []byte) []byte { return append(file, bytes.Repeat([]byte("\t"), 8<<20-len(file))...) }
+			w.Spoil[releases] = func(file []byte) []byte { return append(file, bytes.Repeat([]byte("\t"), 8<<20-len(file))...) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.delegate(releases)
-			w.sign(releases, "latest", 1)
+			w.Delegate(releases)
+			w.Sign(releases, "latest", 1)
 			change(w)
-			w.publishRoot()
-			w.publish()
+			w.PublishRoot()
+			w.Publish()
 			wantDigest(t, w.verified(w.source(), nil), "latest", 1)
 		})
 	}
@@ -139,10 +139,10 @@ func custom(text string) func([]byte) []byte {
 
 func TestASignedFileNestedTooDeepIsRefused(t *testing.T) {
 	w := newWorld(t)
-	w.delegate(releases)
-	w.sign(releases, "latest", 1)
-	w.edit[releases] = custom(strings.Repeat("[", 29) + strings.Repeat("]", 29))
-	w.publish()
+	w.Delegate(releases)
+	w.Sign(releases, "latest", 1)
+	w.Edit[releases] = custom(strings.Repeat("[", 29) + strings.Repeat("]", 29))
+	w.Publish()
 	_, err := w.fetch(w.source(), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 }

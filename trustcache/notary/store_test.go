@@ -44,31 +44,31 @@ func TestWhatIsServedNeverRunsAheadOfWhatIsStored(t *testing.T) {
 	kept := newStore()
 	cache := w.cache(w.source(keptIn(kept)))
 	kept.save = errors.New("disk full: /var/lib/sealgate/trust")
-	_, err := cache.Tag(t.Context(), w.gun, "latest")
+	_, err := cache.Tag(t.Context(), w.GUN, "latest")
 	wantClass(t, err, trustcache.ErrUnreachable)
 	kept.save = nil
-	w.pass(2 * time.Second)
-	view, err := cache.Tag(t.Context(), w.gun, "latest")
+	w.Pass(2 * time.Second)
+	view, err := cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 1)
 
 	kept.save = errors.New("disk full")
-	w.sign(releases, "latest", 2)
-	w.publish()
-	w.pass(61 * time.Second)
-	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	w.Sign(releases, "latest", 2)
+	w.Publish()
+	w.Pass(61 * time.Second)
+	view, err = cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 1)
 	wantClass(t, view.Stale, trustcache.ErrUnreachable)
 	kept.save, kept.load = nil, errors.New("i/o error")
-	w.pass(2 * time.Second)
-	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	w.Pass(2 * time.Second)
+	view, err = cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 1)
 	wantClass(t, view.Stale, trustcache.ErrUnreachable)
 	kept.load = nil
-	w.pass(2 * time.Second)
-	view, err = cache.Tag(t.Context(), w.gun, "latest")
+	w.Pass(2 * time.Second)
+	view, err = cache.Tag(t.Context(), w.GUN, "latest")
 	must(t, err)
 	wantDigest(t, view.Snapshot, "latest", 2)
 }
@@ -81,11 +81,11 @@ func TestAnUpdateThatFailsStoresNothing(t *testing.T) {
 		kept := newStore()
 		s := w.source(keptIn(kept))
 		spoil(w, releases)
-		w.publish()
+		w.Publish()
 		if _, err := w.fetch(s, nil); err == nil {
 			t.Fatalf("%s: believed", what)
 		}
-		w.answer = func(string) *reply { return status(404, metadataNotFound) }
+		w.Answer = func(string) *reply { return status(404, metadataNotFound) }
 		_, err := w.fetch(s, nil)
 		wantClass(t, err, trustcache.ErrNoTrustData)
 		if len(kept.saved) != 0 {
@@ -103,22 +103,22 @@ func TestFloorsOutliveTheSource(t *testing.T) {
 	w.verified(w.source(keptIn(kept), firstUse), nil)
 	state := kept.saved[0]
 	for _, role := range []string{"root", "timestamp", "snapshot", "targets", releases, "targets/alice"} {
-		if floors := state.Floors[role]; len(floors) != 1 || floors[0].Version != w.version[role] {
-			t.Errorf("floor of %s is %d, expected %d", role, floors[0].Version, w.version[role])
+		if floors := state.Floors[role]; len(floors) != 1 || floors[0].Version != w.Version[role] {
+			t.Errorf("floor of %s is %d, expected %d", role, floors[0].Version, w.Version[role])
 		}
 	}
 	before := maps.Clone(state.Floors)
-	w.serve["timestamp.json"] = old["timestamp"]
+	w.Serve["timestamp.json"] = old["timestamp"]
 	_, err := w.fetch(w.source(keptIn(kept), firstUse), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
 	impostor, _ := lyingWorld(t)
-	maps.Copy(w.serve, impostor.files)
+	maps.Copy(w.Serve, impostor.Files)
 	_, err = w.fetch(w.source(keptIn(kept), firstUse), nil)
 	wantClass(t, err, trustcache.ErrMalicious)
-	w.honest()
-	w.asked()
+	w.Honest()
+	w.Asked()
 	wantDigest(t, w.verified(w.source(keptIn(kept), firstUse), nil), "latest", 1)
-	if asked := w.asked(); asked[0] != "timestamp.json" {
+	if asked := w.Asked(); asked[0] != "timestamp.json" {
 		t.Errorf("asked for %v", asked)
 	}
 	if !reflect.DeepEqual(before, state.Floors) {
@@ -139,10 +139,10 @@ func TestAPanicOfALibraryIsAnError(t *testing.T) {
 	w, _ := lyingWorld(t)
 	s := w.source()
 	snap := w.verified(s, nil)
-	w.answer = func(string) *reply { panic("boom") }
+	w.Answer = func(string) *reply { panic("boom") }
 	for name, look := range map[string]func() error{
 		"fetch":   func() error { _, err := w.fetch(s, snap); return err },
-		"offered": func() error { _, err := s.Offered(t.Context(), w.gun); return err },
+		"offered": func() error { _, err := s.Offered(t.Context(), w.GUN); return err },
 	} {
 		err := look()
 		var caught *trustcache.PanicError
@@ -151,7 +151,7 @@ func TestAPanicOfALibraryIsAnError(t *testing.T) {
 		}
 	}
 	// The bound on memory is released.
-	w.answer = nil
+	w.Answer = nil
 	for range 100 {
 		w.verified(s, nil)
 	}
