@@ -8,6 +8,7 @@ import (
 
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/sealgate/sealgate/trustcache/trustcachetest"
 )
 
 // lie is one way in which a trust server, or who stands between, does not tell
@@ -27,47 +28,16 @@ type lie struct {
 	repair func(w *world)
 }
 
-var classes = []error{
-	trustcache.ErrNoTrustData, trustcache.ErrUnpinned, trustcache.ErrMalicious,
-	trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable,
-}
-
-// wantClass checks that err is of one class and of no other, and that it was
-// found by looking and not by a panic of a library.
-func wantClass(tb testing.TB, err, want error) {
-	tb.Helper()
-	if !errors.Is(err, want) {
-		tb.Fatalf("error is %v, expected the class %q", err, want)
-	}
-	if caught := (*trustcache.PanicError)(nil); errors.As(err, &caught) {
-		tb.Fatalf("%v\n%s", err, caught.Stack)
-	}
-	for _, other := range classes {
-		if other != want && errors.Is(err, other) && !errors.Is(want, other) {
-			tb.Fatalf("error is %v, of the class %q and also of %q", err, want, other)
+// told are the lies that no source may believe.
+func told(lies []trustcachetest.Lie) []lie {
+	list := make([]lie, len(lies))
+	for i, l := range lies {
+		list[i] = lie{name: l.Name, tell: func(w *world, old map[string][]byte) { l.Tell(w.World, old) }, cold: l.Cold, warm: l.Warm}
+		if l.Repair != nil {
+			list[i].repair = func(w *world) { l.Repair(w.World) }
 		}
 	}
-}
-
-// lyingWorld is what every lie is told in: a delegation that decides, one that
-// does not, and two publications, so that there is something older.
-func lyingWorld(tb testing.TB) (w *world, old map[string][]byte) {
-	w = newWorld(tb)
-	w.Delegate(releases)
-	w.Delegate("targets/alice")
-	w.Sign(releases, "latest", 9)
-	w.Sign("targets", "latest", 8)
-	w.Sign("targets/alice", "latest", 9)
-	w.Publish()
-	old = w.Keep()
-	w.Sign(releases, "latest", 1)
-	for _, tag := range []string{"v1", "v2", "v3"} {
-		for role := range w.Content { // the older files are shorter
-			w.Sign(role, tag, 7)
-		}
-	}
-	w.Publish()
-	return w, old
+	return list
 }
 
 func testLies(t *testing.T, lies []lie) {
@@ -142,14 +112,6 @@ func (l lie) endOf(w *world) {
 	}
 	w.Sign(releases, "latest", 2)
 	w.Publish()
-}
-
-func wantDigest(tb testing.TB, snap *trustcache.Snapshot, tag string, n int) {
-	tb.Helper()
-	target, ok := snap.Lookup(tag)
-	if !ok || target.NoDigest || target.Digest != digest(n) {
-		tb.Fatalf("tag %q: found %v, digest %s, expected %s", tag, ok, target.Digest, digest(n))
-	}
 }
 
 // wantHidden checks that a tag is not visible and, where roles are given, that

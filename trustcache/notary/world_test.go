@@ -39,6 +39,12 @@ func newWorldFor(tb testing.TB, gun string) *world {
 	return &world{trustcachetest.NewWorldFor(tb, gun)}
 }
 
+func lyingWorld(tb testing.TB) (w *world, old map[string][]byte) {
+	tb.Helper()
+	lying, old := trustcachetest.NewLyingWorld(tb)
+	return &world{lying}, old
+}
+
 func (w *world) clone(tb testing.TB) *world { return &world{w.Clone(tb)} }
 
 // source returns a source that pins the world's root key.
@@ -117,4 +123,14 @@ func envelope(tb testing.TB, payload []byte, sigs []data.Signature) []byte {
 
 func forge(w *world, file []byte, keyID string) []byte {
 	return trustcachetest.Forge(w.World, file, keyID)
+}
+
+func wantClass(tb testing.TB, err, want error) {
+	tb.Helper()
+	trustcachetest.WantClass(tb, err, want)
+}
+
+func wantDigest(tb testing.TB, snap *trustcache.Snapshot, tag string, n int) {
+	tb.Helper()
+	trustcachetest.WantDigest(tb, snap, tag, n)
 }
