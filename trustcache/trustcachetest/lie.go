@@ -68,6 +68,14 @@ func NewLyingWorld(tb testing.TB) (w *World, old map[string][]byte) {
 	return w, old
 }
 
+// classes are the sentinels of which an error has one; others are within these.
+func classes() []error {
+	return []error{
+		trustcache.ErrNoTrustData, trustcache.ErrUnpinned, trustcache.ErrMalicious,
+		trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable,
+	}
+}
+
 // WantClass checks that err is of one class and of no other, and that it was
 // found by looking and not by a panic of a library.
 func WantClass(tb testing.TB, err, want error) {
@@ -78,10 +86,7 @@ func WantClass(tb testing.TB, err, want error) {
 	if caught := (*trustcache.PanicError)(nil); errors.As(err, &caught) {
 		tb.Fatalf("%v\n%s", err, caught.Stack)
 	}
-	for _, other := range []error{
-		trustcache.ErrNoTrustData, trustcache.ErrUnpinned, trustcache.ErrMalicious,
-		trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable,
-	} {
+	for _, other := range classes() {
 		if other != want && errors.Is(err, other) && !errors.Is(want, other) {
 			tb.Fatalf("error is %v, of the class %q and also of %q", err, want, other)
 		}

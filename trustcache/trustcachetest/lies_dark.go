@@ -2,6 +2,7 @@ package trustcachetest
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -57,7 +58,7 @@ func Dark() []Lie {
 		outage("a connection reset in the middle of the body", broken(&net.OpError{Op: "read", Err: syscall.ECONNRESET})),
 	}
 	for _, code := range []int{199, 201, 204, 206, 301, 307, 308, 400, 401, 403, 405, 407, 408, 410, 429, 500, 502, 503, 504, 600} {
-		l := outage("status "+http.StatusText(code)+" with an honest body", func() *Reply { return Status(code, "{}") })
+		l := outage(fmt.Sprintf("status %d", code), func() *Reply { return Status(code, "{}") })
 		if code == 401 || code == 403 || code == 429 {
 			l.Warm, l.Cold = trustcache.ErrRefused, trustcache.ErrRefused
 		}
@@ -125,7 +126,7 @@ func Dark() []Lie {
 			Cold: trustcache.ErrMalicious, Warm: trustcache.ErrMalicious,
 		},
 		Lie{
-			Name: "half a Releases file, cut without a sign",
+			Name: "half a releases file, cut without a sign",
 			Tell: func(w *World, _ map[string][]byte) {
 				w.Publish()
 				w.Answer = func(name string) *Reply {

@@ -92,7 +92,7 @@ func Expired() []Lie {
 			Repair: func(w *World) { w.PublishRoot() },
 		},
 		Lie{
-			Name: "a Releases file that gives no expiry",
+			Name: "a releases file that gives no expiry",
 			Tell: func(w *World, _ map[string][]byte) {
 				w.Edit[Releases] = func(p []byte) []byte { return bytes.Replace(p, []byte(`"expires"`), []byte(`"expirez"`), 1) }
 				w.Publish()
