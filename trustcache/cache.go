@@ -280,7 +280,11 @@ func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state)
 	if f.st == nil {
 		return View{}, f.err
 	}
-	return c.answer(gun, f.st, c.opts.Now())
+	v, err := c.answer(gun, f.st, c.opts.Now())
+	if f.st.err == nil {
+		v.Stale = nil // it was asked for just now, even if that took longer than Refresh
+	}
+	return v, err
 }
 
 // answer turns a state into what the caller gets: a fresh view, a stale one,
