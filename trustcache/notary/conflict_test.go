@@ -190,6 +190,9 @@ func TestForgetSaysWhenItFails(t *testing.T) {
 	w := newWorld(t)
 	failed := errors.New("disk full")
 	s := w.source(func(o *notary.Options) { o.Store = forgetful{notary.NewMemoryStore(), failed} })
+	w.sign("targets", "latest", 1)
+	w.publish()
+	w.verified(s, nil)
 	if _, err := s.Forget(w.gun); !errors.Is(err, failed) || !strings.Contains(err.Error(), w.gun) {
 		t.Error(err)
 	}

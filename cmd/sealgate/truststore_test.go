@@ -15,7 +15,7 @@ import (
 func TestTheTrustStoreKeepsWhatANotaryStoreMust(t *testing.T) {
 	const gun = "registry.example.com/acme/app"
 	disk := inmemory.New()
-	restarted := func() notary.Store { return trustStore{state.New(state.Options{Driver: disk})} }
+	restarted := func() notary.Store { return newTrustStore(state.New(state.Options{Driver: disk})) }
 	at := func(version int) *notary.State {
 		floor := notary.Floor{Signers: []string{"k1", "k2"}, Version: version, Payload: sha256.Sum256([]byte{byte(version)})}
 		return &notary.State{Root: []byte("root"), Anchor: []byte("anchor"), Floors: map[string][]notary.Floor{"root": {floor}, "targets/releases": {floor}}}
