@@ -34,6 +34,7 @@ func newTrustStore(kept *state.Store) trustStore {
 // and may still take effect.
 func do[T any](s trustStore, op func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
 	type outcome struct {
 		value T
 		err   error
@@ -42,12 +43,10 @@ func do[T any](s trustStore, op func(context.Context) (T, error)) (T, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		cancel()
 		var none T
 		return none, fmt.Errorf("storage: %d operations are under way and none ends: %w", maxStoring, ctx.Err())
 	}
 	go func() {
-		defer cancel()
 		defer func() { <-s.slots }()
 		value, err := op(ctx)
 		ended <- outcome{value, err}
