@@ -342,7 +342,7 @@ type ContentTrust struct {
 // repositories; each begins with the name of a configured registry.
 //
 // One kind decides for a repository: CertIDs where one of its patterns matches,
-// else RootKeys, else CA; within it the best match alone (see BestMatch). So a
+// else RootKeys, else CA; within it the best match alone (see Matcher). So a
 // wildcard in CertIDs decides before an exact name in RootKeys. As many keys as
 // a root demands have to match.
 type TrustPinning struct {
@@ -405,7 +405,8 @@ type Policy struct {
 	Match string
 	// Mode replaces ContentTrust.Mode. Empty: not replaced.
 	Mode Mode
-	// Roles are those whose word counts, in this order. Nil: DockersRoles.
+	// Roles are those whose word counts, in this order. Nil: those of
+	// Docker's clients, targets/releases and then targets.
 	Roles []string
 	// RequiredSigners names those of ContentTrust.Signers who must all have
 	// signed the same digest.

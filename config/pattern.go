@@ -47,19 +47,8 @@ func Specificity(pattern string) int {
 	return math.MaxInt
 }
 
-// BestMatch is the key of patterns that decides for the GUN: the exact name,
-// else the longest wildcard that matches. It is "" and false where none does.
-func BestMatch[V any](patterns map[string]V, gun string) (pattern string, ok bool) {
-	for p := range patterns {
-		if MatchPattern(p, gun) && (!ok || Specificity(p) > Specificity(pattern)) {
-			pattern, ok = p, true
-		}
-	}
-	return pattern, ok
-}
-
-// Matcher finds the pattern that decides for a GUN, as BestMatch does, without
-// looking at all of them. It is not changed once it is made.
+// Matcher finds the pattern that decides for a GUN: the exact name, else the
+// longest wildcard that matches. It is not changed once it is made.
 type Matcher[V any] struct {
 	exact map[string]V
 	below map[string]V // by what comes before "/*"

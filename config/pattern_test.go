@@ -59,8 +59,8 @@ func TestTheExactNameThenTheLongestWildcardDecides(t *testing.T) {
 		"r/prod/team/app/x": "r/prod/team/*",
 		"s/prod/team/app":   "",
 	} {
-		if got, ok := BestMatch(patterns, gun); got != want || ok != (want != "") {
-			t.Errorf("BestMatch(%q) = %q, %v, want %q", gun, got, ok, want)
+		if got, ok := bestMatch(patterns, gun); got != want || ok != (want != "") {
+			t.Errorf("bestMatch(%q) = %q, %v, want %q", gun, got, ok, want)
 		}
 	}
 }
@@ -89,4 +89,15 @@ func FuzzMatchPattern(f *testing.F) {
 			t.Fatalf("the wildcard %q decides before the name %q", pattern, gun)
 		}
 	})
+}
+
+// bestMatch looks at all patterns for the one that decides for the GUN: the exact name,
+// else the longest wildcard that matches. It is "" and false where none does.
+func bestMatch[V any](patterns map[string]V, gun string) (pattern string, ok bool) {
+	for p := range patterns {
+		if MatchPattern(p, gun) && (!ok || Specificity(p) > Specificity(pattern)) {
+			pattern, ok = p, true
+		}
+	}
+	return pattern, ok
 }

@@ -1,28 +1,23 @@
 package config
 
 import (
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// DockersRoles are the roles whose word counts where no policy says otherwise,
-// in this order, as in Docker's clients.
-func DockersRoles() []string { return []string{"targets/releases", "targets"} }
-
 // EffectivePolicies returns the policies by what they match, each completed by
 // the keys above it, and what holds where none matches: its Match is "". Of a
 // repository, the policy that a Matcher finds decides alone.
 func (t *ContentTrust) EffectivePolicies() (above Policy, byMatch map[string]Policy) {
-	above = Policy{Mode: t.Mode, Roles: DockersRoles()}
+	above = Policy{Mode: t.Mode}
 	byMatch = map[string]Policy{}
 	for _, p := range t.Policies {
 		if p.Mode == "" {
 			p.Mode = above.Mode
-		}
-		if p.Roles == nil {
-			p.Roles = above.Roles
 		}
 		byMatch[p.Match] = p
 	}
@@ -46,9 +41,33 @@ func (v *validator) signers(path string, signers map[string]Signer) {
 			v.require(child(key, "keys"), len(s.Keys) > 0, "an empty list: expected at least one key ID")
 			v.ids(child(key, "keys"), s.Keys, "key ID", "as the signer's client prints them")
 		}
-		v.certificates(child(key, "cert-file"), s.CertFile)
+		v.signerCertificates(child(key, "cert-file"), s.CertFile)
 		if v.given[child(key, "role")] {
 			v.role(child(key, "role"), s.Role)
+		}
+	}
+}
+
+// signerCertificates checks that a file holds certificates of keys that Notary
+// signs with.
+func (v *validator) signerCertificates(key, file string) {
+	v.certificates(key, file)
+	if file == "" || v.wrong[key] {
+		return
+	}
+	data, err := readFile(file)
+	if err != nil {
+		return // has just been read
+	}
+	certificates, err := parseCertificates(data, file)
+	if err != nil {
+		return
+	}
+	for _, cert := range certificates {
+		switch cert.PublicKey.(type) {
+		case *ecdsa.PublicKey, *rsa.PublicKey:
+		default:
+			v.add(key, "%s holds a certificate of a %s key, with which nothing is signed in Notary: ECDSA or RSA is expected; give the ID of another kind of key in keys", quote(file), cert.PublicKeyAlgorithm)
 		}
 	}
 }

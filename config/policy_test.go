@@ -24,14 +24,14 @@ func TestEffectivePolicies(t *testing.T) {
 		return above
 	}
 	for gun, want := range map[string]Policy{
-		"other/a":      {Mode: Enforced, Roles: DockersRoles()},
-		"r/a":          {Match: "r/*", Mode: Permissive, Roles: DockersRoles(), ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
-		"r/a/b":        {Match: "r/*", Mode: Permissive, Roles: DockersRoles(), ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
-		"r/prod":       {Match: "r/*", Mode: Permissive, Roles: DockersRoles(), ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
+		"other/a":      {Mode: Enforced},
+		"r/a":          {Match: "r/*", Mode: Permissive, ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
+		"r/a/b":        {Match: "r/*", Mode: Permissive, ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
+		"r/prod":       {Match: "r/*", Mode: Permissive, ExemptTags: []string{"dev-*"}, RequiredSigners: []string{"qa"}},
 		"r/prod/b":     {Match: "r/prod/*", Mode: Enforced, Roles: []string{"targets/prod"}},
-		"r/prod/app":   {Match: "r/prod/app", Mode: Disabled, Roles: DockersRoles()},
+		"r/prod/app":   {Match: "r/prod/app", Mode: Disabled},
 		"r/prod/app/x": {Match: "r/prod/*", Mode: Enforced, Roles: []string{"targets/prod"}},
-		"r":            {Mode: Enforced, Roles: DockersRoles()},
+		"r":            {Mode: Enforced},
 	} {
 		got := of(gun)
 		if got.Match != want.Match || got.Mode != want.Mode || !slices.Equal(got.Roles, want.Roles) ||
@@ -62,7 +62,7 @@ func TestMatcherFindsTheBestMatch(t *testing.T) {
 			patterns[p] = p
 		}
 		gun := name("a", "b", "c", "")
-		want, known := BestMatch(patterns, gun)
+		want, known := bestMatch(patterns, gun)
 		if got, ok := NewMatcher(patterns).Find(gun); got != want || ok != known {
 			t.Fatalf("%q of %q: got %q, %v, want %q, %v", gun, patterns, got, ok, want, known)
 		}

@@ -121,7 +121,11 @@ func (v *validator) admin() {
 
 func (v *validator) stateDir() {
 	if info, err := os.Stat(v.c.StateDir); v.c.StateDir != "" && err == nil && !info.IsDir() {
-		v.require("state-dir", false, "%s is not a directory", quote(v.c.StateDir))
+		key := "state-dir"
+		if !v.given[key] {
+			key = "storage.filesystem.rootdirectory" // its default
+		}
+		v.require(key, false, "%s is not a directory", quote(v.c.StateDir))
 	}
 }
 

@@ -15,6 +15,7 @@
 // A missing part is a failure, not a skip; `make setup` installs them all.
 // `go test -short` leaves the package out.
 //
-// Two environment variables: E2E_SEALGATE names a binary to test instead of
-// building one, and E2E_KEEP=1 leaves the logs of a failed run where they are.
+// Three environment variables: E2E_SEALGATE names a binary to test instead of
+// building one, E2E_KEEP=1 leaves the logs of a failed run where they are, and
+// E2E_SEED repeats the steps of chance of a run, which says its seed.
 package e2e

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sealgate/sealgate/trustcache/notary"
 )
 
 // notaryServer is Debian's notary-server, which keeps its data in memory and
@@ -50,20 +52,36 @@ func startNotary(dir, addr string, ca *authority) (*notaryServer, error) {
 	return n, nil
 }
 
-// publisher signs with the notary CLI. One publisher has one root key for all
-// the repositories that it starts.
+// publisher signs with the notary CLI and with docker trust, which share their
+// keys. One publisher has one root key for all the repositories that it starts.
 type publisher struct {
-	dir    string // private keys and cached metadata
+	dir    string // docker's configuration; private keys and cached metadata are in "trust" below it
 	server string
 	ca     string
 }
 
-func (p *publisher) cli(arguments ...string) (string, error) {
+// passphrase is that of every private key: for "key generate -o" a key has no role.
+const passphrase = "a passphrase"
+
+func (p *publisher) cli(arguments ...string) (string, error) { return p.cliSaying("", arguments...) }
+
+// cliSaying is cli with an answer to what it asks.
+func (p *publisher) cliSaying(input string, arguments ...string) (string, error) {
 	var env []string
 	for _, role := range []string{"ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"} {
-		env = append(env, "NOTARY_"+role+"_PASSPHRASE=a passphrase") // one: for "key generate -o" a key has no role
+		env = append(env, "NOTARY_"+role+"_PASSPHRASE="+passphrase)
 	}
-	return run(env, append([]string{"notary", "-d", p.dir, "-s", p.server, "--tlscacert", p.ca}, arguments...)...)
+	return runSaying(input, env, append([]string{"notary", "-d", filepath.Join(p.dir, "trust"), "-s", p.server, "--tlscacert", p.ca}, arguments...)...)
+}
+
+// rotate replaces the key of a role, with "-r" by one that the server holds. It
+// asks before it does so for the root, and a no is no failure.
+func (p *publisher) rotate(gun string, role ...string) error {
+	out, err := p.cliSaying("yes\n", append([]string{"key", "rotate", gun}, role...)...)
+	if err == nil && !strings.Contains(out, "Successfully rotated "+role[0]) {
+		err = fmt.Errorf("the %s key was not rotated: %s", role[0], out)
+	}
+	return err
 }
 
 // begin creates a repository's trust data with nothing signed in it.
@@ -107,15 +125,54 @@ func (p *publisher) revoke(gun, tag string, roles ...string) error {
 
 // appoint creates a delegation with a new key, which this publisher then has.
 func (p *publisher) appoint(gun, role string) error {
-	cert, key, err := signerPair(p.dir, strings.ReplaceAll(gun+"/"+role, "/", "_"))
+	_, err := p.delegate(gun, role)
+	return err
+}
+
+// delegate creates a delegation with a new key, which this publisher then has, or
+// gives it one more; for the tags that begin with one of paths, or for all. It
+// returns the file of the key's certificate.
+func (p *publisher) delegate(gun, role string, paths ...string) (certFile string, err error) {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(p.dir, "signer-")
 	if err != nil {
-		return err
+		return "", err
+	}
+	certFile, key, err := signerPair(dir, "signer")
+	if err != nil {
+		return "", err
 	}
 	if _, err := p.cli("key", "import", key, "--role", role, "--gun", gun); err != nil {
-		return err
+		return "", err
 	}
-	_, err = p.cli("delegation", "add", "-p", gun, role, cert, "--all-paths")
+	return certFile, p.delegateTo(certFile, gun, role, paths...)
+}
+
+// delegateTo is delegate for the key of a certificate that there is.
+func (p *publisher) delegateTo(certFile, gun, role string, paths ...string) error {
+	arguments := []string{"delegation", "add", "-p", gun, role, certFile}
+	if len(paths) > 0 {
+		arguments = append(arguments, "--paths", strings.Join(paths, ","))
+	} else {
+		arguments = append(arguments, "--all-paths")
+	}
+	_, err := p.cli(arguments...)
 	return err
+}
+
+// canonicalID is that of the key of a certificate.
+func canonicalID(certFile string) (string, error) {
+	pem, err := os.ReadFile(certFile)
+	if err != nil {
+		return "", err
+	}
+	ids, err := notary.CertificateKeys(pem)
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
 }
 
 // rootKey is the canonical ID of the root key; there is one after the first begin.
@@ -132,14 +189,13 @@ func (p *publisher) rootKey() (string, error) {
 	return "", fmt.Errorf("no root key in:\n%s", out)
 }
 
-// certID is the ID of the root certificate of a repository, as docker prints it.
-func (p *publisher) certID(gun string) (string, error) {
+// docker runs `docker trust` against the Notary server; no daemon is there.
+func (p *publisher) docker(arguments ...string) (string, error) {
 	server, err := url.Parse(p.server)
 	if err != nil {
 		return "", err
 	}
-	config := filepath.Join(p.dir, "docker")
-	trusted := filepath.Join(config, "tls", server.Host)
+	trusted := filepath.Join(p.dir, "tls", server.Host)
 	if err := os.MkdirAll(trusted, 0o700); err != nil {
 		return "", err
 	}
@@ -150,25 +206,42 @@ func (p *publisher) certID(gun string) (string, error) {
 	if err := os.WriteFile(filepath.Join(trusted, "ca.crt"), ca, 0o600); err != nil {
 		return "", err
 	}
-	out, err := run([]string{"DOCKER_CONFIG=" + config, "DOCKER_CONTENT_TRUST_SERVER=" + p.server}, "docker", "trust", "inspect", gun)
+	return run([]string{
+		"DOCKER_CONFIG=" + p.dir, "DOCKER_HOST=unix://" + filepath.Join(p.dir, "no-daemon.sock"), "DOCKER_CONTENT_TRUST_SERVER=" + p.server,
+		"DOCKER_CONTENT_TRUST_ROOT_PASSPHRASE=" + passphrase, "DOCKER_CONTENT_TRUST_REPOSITORY_PASSPHRASE=" + passphrase,
+	}, append([]string{"docker", "trust"}, arguments...)...)
+}
+
+// inspected is the part of `docker trust inspect` that tells key IDs.
+type inspected struct {
+	Signers, AdministrativeKeys []struct {
+		Name string
+		Keys []struct{ ID string }
+	}
+}
+
+func (p *publisher) inspect(gun string) (inspected, error) {
+	out, err := p.docker("inspect", gun)
+	if err != nil {
+		return inspected{}, err
+	}
+	var repositories []inspected
+	if err := json.Unmarshal([]byte(out), &repositories); err != nil || len(repositories) != 1 {
+		return inspected{}, fmt.Errorf("docker trust inspect: %v: %s", err, out)
+	}
+	return repositories[0], nil
+}
+
+// certID is the ID of the root certificate of a repository, as docker prints it.
+func (p *publisher) certID(gun string) (string, error) {
+	repository, err := p.inspect(gun)
 	if err != nil {
 		return "", err
 	}
-	var repositories []struct {
-		AdministrativeKeys []struct {
-			Name string
-			Keys []struct{ ID string }
+	for _, role := range repository.AdministrativeKeys {
+		if role.Name == "Root" && len(role.Keys) == 1 {
+			return role.Keys[0].ID, nil
 		}
 	}
-	if err := json.Unmarshal([]byte(out), &repositories); err != nil {
-		return "", fmt.Errorf("docker trust inspect: %w: %s", err, out)
-	}
-	for _, repository := range repositories {
-		for _, role := range repository.AdministrativeKeys {
-			if role.Name == "Root" && len(role.Keys) == 1 {
-				return role.Keys[0].ID, nil
-			}
-		}
-	}
-	return "", fmt.Errorf("no root key in:\n%s", out)
+	return "", fmt.Errorf("no root key in %+v", repository)
 }

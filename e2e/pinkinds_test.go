@@ -98,16 +98,7 @@ func TestEveryKindOfPin(t *testing.T) {
 func TestAnAuthoritysFileIsReadAtAReload(t *testing.T) {
 	p := newPinKinds(t)
 	file := filepath.Join(p.dir, "pinned.pem")
-	replace := func(with string) {
-		t.Helper()
-		text, err := os.ReadFile(with)
-		if err == nil {
-			err = os.WriteFile(file, text, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	replace := func(with string) { copyFile(t, file, with) }
 	replace(p.right.ca)
 	p.mustOpen(t, func(s *settings) { s.rootKeys, s.caFiles = nil, map[string]string{s.name + "/*": file} })
 	wantServed(t, p.manifest(t, "team/app", "signed"), p.image)
@@ -122,4 +113,12 @@ func TestAnAuthoritysFileIsReadAtAReload(t *testing.T) {
 	}
 	p.hangup(t, "reload refused")
 	wantServed(t, p.manifest(t, "team/app", "signed"), p.image)
+}
+
+// copyFile makes file hold what another one holds.
+func copyFile(t *testing.T, file, from string) {
+	t.Helper()
+	if err := os.WriteFile(file, must(os.ReadFile(from))(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

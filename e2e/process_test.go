@@ -103,14 +103,17 @@ func (p *process) ready(limit time.Duration, check func() error) error {
 }
 
 // run runs a command to its end and returns what it wrote on both streams.
-func run(env []string, argv ...string) (string, error) {
+func run(env []string, argv ...string) (string, error) { return runSaying("", env, argv...) }
+
+// runSaying is run for a command that asks something; input is what it reads.
+func runSaying(input string, env []string, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = environment(env...)
 	cmd.WaitDelay = 5 * time.Second // do not wait for grandchildren that keep the pipe
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
 	err := fork(cmd)
 	if err == nil {
 		err = cmd.Wait()

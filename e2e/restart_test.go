@@ -55,7 +55,7 @@ func TestWhatWasVerifiedStandsAfterARestart(t *testing.T) {
 			})
 			wantRefused(t, w.manifest(t, "team/app", "unsigned"), 404, "MANIFEST_UNKNOWN", noTrustData(w, "team/app", "unsigned"))
 			out, code := sealgate("inspect", "--config", w.config, w.gun("team/app"))
-			for _, says := range []string{"STALE, as it was kept", "remembered from the last good answer at ", ", targets ", image.digest} {
+			for _, says := range []string{"STALE, as it was kept", "last good answer from Notary: ", ", targets ", image.digest} {
 				if code != 0 || !strings.Contains(out, says) {
 					t.Errorf("inspect, exit code %d, says nothing of %q:\n%s", code, says, out)
 				}
@@ -110,8 +110,8 @@ func TestThereIsNoSecondFirstUseAfterARestart(t *testing.T) {
 	}{
 		"nothing":           {remove(), "potential malicious behavior"},
 		"the index":         {remove("index", "files"), "potential malicious behavior"},
-		"the sets":          {remove("sets", "files"), "trust state cannot be read"},
-		"what is in a set":  {func(t *testing.T, stored string) { truncateAll(t, filepath.Join(stored, "sets")) }, "trust state cannot be read"},
+		"the sets":          {remove("sets", "files"), "trust state cannot be used"},
+		"what is in a set":  {func(t *testing.T, stored string) { truncateAll(t, filepath.Join(stored, "sets")) }, "trust state cannot be used"},
 		"what is in a file": {func(t *testing.T, stored string) { truncateAll(t, filepath.Join(stored, "files")) }, "potential malicious behavior"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,7 @@ func TestKeyRotationsKeepWhatIsSigned(t *testing.T) {
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)
 	for _, rotation := range [][]string{{"targets"}, {"snapshot", "-r"}, {"timestamp", "-r"}, {"root"}} {
 		t.Run(rotation[0], func(t *testing.T) {
-			if _, err := w.cli(append([]string{"key", "rotate", w.gun("team/app")}, rotation...)...); err != nil {
+			if err := w.rotate(w.gun("team/app"), rotation...); err != nil {
 				t.Fatal(err)
 			}
 			tag := "after-" + rotation[0]

@@ -32,6 +32,7 @@ type settings struct {
 	refresh     time.Duration
 	maxStale    time.Duration
 	authTTL     time.Duration
+	policies    string // signers and policies, as they stand in the file
 
 	admin string // address of the admin listener; "" for none
 }
@@ -87,6 +88,7 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	line("  refresh: %s", s.refresh)
 	line("  max-stale: %s", s.maxStale)
 	line("  authorisation-ttl: %s", s.authTTL)
+	b.WriteString(s.policies)
 	return b.String(), nil
 }
 

@@ -48,6 +48,7 @@ func TestDecide(t *testing.T) {
 		{"a required signer may be missing", lacking("targets/qa cannot be read"), nil, 503, "signers-unknown"},
 		{"expired", trustcache.View{}, wrapped(trustcache.ErrExpired), 503, "expired"},
 		{"disappeared", trustcache.View{}, wrapped(trustcache.ErrVanished), 503, "vanished"},
+		{"a full disk", trustcache.View{}, wrapped(trustcache.ErrStore), 503, "store"},
 		{"unreachable", trustcache.View{}, wrapped(trustcache.ErrUnreachable), 503, "unreachable"},
 		{"a deadline", trustcache.View{}, context.DeadlineExceeded, 503, "trust-error"},
 		{"an error of another kind", trustcache.View{}, errors.New("x"), 503, "trust-error"},

@@ -115,6 +115,8 @@ func errTrust(gun string, err error) *Error {
 		return unavailable("notary-refused", err)
 	case errors.Is(err, trustcache.ErrUnreachable):
 		return unavailable("unreachable", err)
+	case errors.Is(err, trustcache.ErrStore):
+		return unavailable("store", err)
 	}
 	return unavailable("trust-error", fmt.Errorf("trust data of %s cannot be judged", gun)).because(err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -41,69 +42,105 @@ func matchesTag(pattern, tag string) bool {
 	}
 }
 
+// Bounds of what is read of a registry's list of tags for one of ours.
 const (
-	// maxListPages bounds how many pages of a registry's tag list are read for
-	// one of ours, maxListPage one page in bytes.
 	maxListPages = 100
-	maxListPage  = 4 << 20
+	maxListPage  = 1 << 20 // bytes; a thousand tags of 128 bytes have a seventh
+	maxListed    = 16 << 20
+	maxExempt    = 20_000 // tags that are kept of it
+	// maxLists bounds the lists that are read at once, for all clients.
+	maxLists = 8
 )
 
 // exemptTags reads the registry's list of tags as the client and returns those
-// that are exempt, sorted. That the registry answers admits the client to the
-// list; found is false where it does not have the repository. The error is an
-// *Error.
-func (g *gate) exemptTags(ctx context.Context, r repo, policy *Policy, authorization string) (tags []string, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, g.manifestTimeout)
-	defer cancel()
-	route := Route{Kind: Tags, Repository: r.name, Limit: maxPage}
-	for range maxListPages {
-		listed, more, found, err := g.listUpstream(ctx, route, authorization)
-		if err != nil || !found {
-			return nil, false, err
-		}
-		for _, tag := range listed {
-			if validTag(tag) && policy.Exempts(tag) {
-				tags = append(tags, tag)
-			}
-		}
-		if !more {
-			slices.Sort(tags)
-			return slices.Compact(tags), true, nil
-		}
-		last := listed[len(listed)-1]
-		if last == route.Last {
-			return nil, false, badGateway("upstream-protocol", "the registry's list of tags does not end")
-		}
-		route.Last = last
+// that are exempt, sorted; none where the registry does not have the
+// repository. Clients with the same credentials share one reading. The error is
+// an *Error.
+func (g *gate) exemptTags(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {
+	if g.Passthrough && g.auth.ttl <= 0 { // each request its own question
+		ctx, cancel := context.WithTimeout(ctx, g.manifestTimeout)
+		defer cancel()
+		return g.inTurn(ctx, r, policy, authorization)
 	}
-	return nil, false, badGateway("upstream-oversize", "the registry's list of tags has more than %d pages", maxListPages)
+	return join(ctx, &g.fetches, g.flight(r, "tags", authorization), g.manifestTimeout, func(ctx context.Context) ([]string, error) {
+		return g.inTurn(ctx, r, policy, authorization)
+	})
 }
 
-// listUpstream reads one page of the registry's tags. more says that another
-// one follows, after the last tag of this one, which is one that can be named.
-func (g *gate) listUpstream(ctx context.Context, route Route, authorization string) (tags []string, more, found bool, err error) {
+// inTurn is readExempt for a few at once.
+func (g *gate) inTurn(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {
+	if err := g.lists.Acquire(ctx, 1); err != nil {
+		return nil, errUpstream(err)
+	}
+	defer g.lists.Release(1)
+	return g.readExempt(ctx, r, policy, authorization)
+}
+
+func (g *gate) readExempt(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {
+	tags := map[string]bool{}
+	route := Route{Kind: Tags, Repository: r.name, Limit: maxPage}
+	left := maxListed
+	for range maxListPages {
+		page, err := g.listUpstream(ctx, route, authorization, min(left, maxListPage))
+		if err != nil || page == nil {
+			return nil, err
+		}
+		left -= page.size
+		for _, tag := range page.tags {
+			if validTag(tag) && policy.Exempts(tag) {
+				tags[strings.Clone(tag)] = true // without the page around it
+			}
+		}
+		switch {
+		case len(tags) > maxExempt:
+			return nil, badGateway("upstream-oversize", "the registry lists more than %d tags that are exempt", maxExempt)
+		case !page.more:
+			return slices.Sorted(maps.Keys(tags)), nil
+		case page.tags[len(page.tags)-1] == route.Last:
+			return nil, badGateway("upstream-protocol", "the registry's list of tags does not end")
+		}
+		route.Last = page.tags[len(page.tags)-1]
+	}
+	return nil, badGateway("upstream-oversize", "the registry's list of tags has more than %d pages", maxListPages)
+}
+
+// listedTags is a page of a registry's tags. more says that another one follows,
+// after the last tag of this one.
+type listedTags struct {
+	tags []string
+	more bool
+	size int // bytes read
+}
+
+// listUpstream reads one page of the registry's tags of at most so many bytes;
+// nil where it does not have the repository.
+func (g *gate) listUpstream(ctx context.Context, route Route, authorization string, limit int) (*listedTags, error) {
 	resp, err := g.ask(ctx, g.Upstream, http.MethodGet, route, authorization)
 	if err != nil {
-		return nil, false, false, errUpstream(err)
+		return nil, errUpstream(err)
 	}
 	defer upstream.Discard(resp)
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
-		return nil, false, false, nil
+		return nil, nil
 	default:
-		return nil, false, false, g.refused(resp)
+		return nil, g.refused(resp)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxListPage+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
-		return nil, false, false, errUpstream(err)
+		return nil, errUpstream(err)
+	}
+	if len(body) > limit {
+		return nil, badGateway("upstream-oversize", "the registry's list of tags is larger than %d bytes a page or %d in all", maxListPage, maxListed)
 	}
 	var page struct{ Tags []string }
-	if len(body) > maxListPage || json.Unmarshal(body, &page) != nil {
-		return nil, false, false, badGateway("upstream-protocol", "the registry's list of tags cannot be read")
+	if json.Unmarshal(body, &page) != nil {
+		return nil, badGateway("upstream-protocol", "the registry's list of tags cannot be read")
 	}
-	more = resp.Header.Get("Link") != "" && len(page.Tags) > 0 && validTag(page.Tags[len(page.Tags)-1])
-	return page.Tags, more, true, nil
+	// A last tag that cannot be named in a request ends the list.
+	more := resp.Header.Get("Link") != "" && len(page.Tags) > 0 && validTag(page.Tags[len(page.Tags)-1])
+	return &listedTags{tags: page.Tags, more: more, size: len(body)}, nil
 }
 
 // listPage is a page of the signed and the exempt tags, both sorted, that sort

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,5 +172,81 @@ func TestAPolicyIsForItsRepositories(t *testing.T) {
 		if a.status != tt.status || (a.header.Get("Warning") != "") != tt.warning {
 			t.Errorf("%s:%s: got %v with warning %q", tt.repository, tt.tag, a, a.header.Get("Warning"))
 		}
+	}
+}
+
+// TestWhoMayOnlyListSeesNoSignedTags: the registry's list admits nobody to the
+// names that are signed.
+func TestWhoMayOnlyListSeesNoSignedTags(t *testing.T) {
+	for _, trustErr := range []error{nil, trustcache.ErrMalicious} {
+		p := newExempt(t)
+		if trustErr != nil {
+			p.trust.fail("acme/app", trustErr)
+		}
+		p.upstream.lie(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/tags/list") {
+				w.Write([]byte(`{"tags":["dev-1","1.0"]}`))
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+		})
+		a := p.gate(t, time.Minute).get("/v2/acme/app/tags/list", "Authorization", alice)
+		if got := listOfTags(t, a); !slices.Equal(got, []string{"dev-1"}) || a.header.Get("Warning") != "" {
+			t.Errorf("listed %q with %q", got, a.header.Get("Warning"))
+		}
+	}
+}
+
+// TestAListOfManyTagsTakesLittleMemory: the registry's list is bounded, and
+// read once for all who ask for it with the same credentials.
+func TestAListOfManyTagsTakesLittleMemory(t *testing.T) {
+	p := newExempt(t)
+	var page strings.Builder
+	page.WriteString(`{"tags":["dev-x"`)
+	for i := 0; page.Len() < 900<<10; i++ {
+		fmt.Fprintf(&page, `,"dev-%d"`, i)
+	}
+	var asked atomic.Int64
+	release := make(chan struct{})
+	p.upstream.lie(func(w http.ResponseWriter, r *http.Request) {
+		n := asked.Add(1)
+		<-release
+		w.Header().Set("Link", `<x>; rel="next"`)
+		fmt.Fprintf(w, `%s,"dev-z%d"]}`, page.String(), n)
+	})
+	g := p.gate(t, time.Minute)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if a := g.get("/v2/acme/app/tags/list?n=1", "Authorization", alice); a.status != 502 {
+				t.Errorf("got %v", a)
+			}
+		})
+	}
+	for asked.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	all.Wait()
+	if n := asked.Load(); n > 20 { // one page is more than the tags that are kept
+		t.Errorf("the registry was asked %d times", n)
+	}
+}
+
+// TestAListSaysThatItMayBeShort where a tag by itself cannot be judged.
+func TestAListSaysThatItMayBeShort(t *testing.T) {
+	_, reg, _ := newPublic(t)
+	trust := &pretend{}
+	trust.views = map[string]trustcache.View{gun("acme/app"): {Snapshot: trustcache.NewSnapshot(trustcache.Contents{
+		GUN: gun("acme/app"), Expires: time.Now().Add(time.Hour),
+		Hidden: []trustcache.HiddenTag{{Tag: "1.0", Roles: []string{releases}, Missing: []string{"qa"}, Doubt: "targets/team cannot be read"}},
+	})}}
+	reg.Trust = trust
+	g := gateFor(t, reg)
+	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 503 {
+		t.Errorf("got %v", a)
+	}
+	if a := g.get("/v2/acme/app/tags/list"); len(listOfTags(t, a)) != 0 || !strings.Contains(a.header.Get("Warning"), "cannot be judged") {
+		t.Errorf("got %v with %q", a, a.header.Get("Warning"))
 	}
 }

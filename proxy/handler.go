@@ -13,6 +13,7 @@ import (
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -127,6 +128,7 @@ type shared struct {
 	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
 	fetches, probes singleflight.Group
+	lists           *semaphore.Weighted // of registries' tags, being read
 	manifestTimeout time.Duration
 }
 
@@ -171,6 +173,7 @@ func newShared(opts Options) *shared {
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
 		closedNotaries:  &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: notaries},
 		slowTrust:       &authorisations{ttl: watchPause, now: opts.Now, remembered: newRemembered()},
+		lists:           semaphore.NewWeighted(maxLists),
 		manifests:       manifests,
 		manifestTimeout: opts.ManifestTimeout,
 	}

@@ -18,18 +18,21 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, repo repo, poli
 	if errors.Is(trustErr, context.Canceled) {
 		return trustErr
 	}
+	authorization := g.authorization(r)
 	var exempt []string
-	var found bool
-	var err error
 	if len(policy.Exempt) > 0 {
-		exempt, found, err = g.exemptTags(r.Context(), repo, policy, g.authorization(r))
-	} else {
-		found, err = g.admitToList(r.Context(), repo, g.authorization(r), view)
+		var err error
+		if exempt, err = g.exemptTags(r.Context(), repo, policy, authorization); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	found, err := g.admitToList(r.Context(), repo, authorization, view)
+	switch {
+	case err != nil && (len(policy.Exempt) == 0 || !isRefusal(err)):
 		return err
-	}
-	if trustErr != nil && !trustcache.Absent(trustErr) {
+	case err != nil: // the registry shows the client its list, and not what is in it
+		view, trustErr, found = trustcache.View{}, nil, false
+	case trustErr != nil && !trustcache.Absent(trustErr):
 		return errTrust(repo.gun, trustErr)
 	}
 	rec.listed(view, trustErr)
@@ -37,19 +40,39 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, repo repo, poli
 	if limit < 0 {
 		limit = maxPage
 	}
+	signed := view
+	if !found {
+		signed = trustcache.View{} // nothing proves that the client may see more
+	}
 	var page []string
-	if found && limit > 0 {
+	if limit > 0 {
 		var more bool
-		if page, more = listPage(view, exempt, route.Last, limit); more {
+		if page, more = listPage(signed, exempt, route.Last, limit); more {
 			w.Header().Set("Link", rewrite.NextTags(route.Repository, limit, page[len(page)-1]))
 		}
 	}
 	body := rewrite.Tags(route.Repository, page)
 	h := w.Header()
 	warnStale(h, view)
+	warnDoubt(h, signed)
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	w.Write(body) // a client that is gone is told nothing
 	return nil
+}
+
+// isRefusal says whether the registry knows the client and does not let it, or
+// does not know it.
+func isRefusal(err error) bool {
+	e := (*Error)(nil)
+	return errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden)
+}
+
+// warnDoubt says in a header (RFC 7234 section 5.5) that a tag may be missing
+// from a list: asked for by itself, it cannot be judged.
+func warnDoubt(h http.Header, view trustcache.View) {
+	if view.Snapshot != nil && view.Doubtful() && h.Get("Warning") == "" {
+		h.Set("Warning", `199 sealgate "some tags are left out that cannot be judged: metadata of signers that are required cannot be verified"`)
+	}
 }

@@ -329,6 +329,30 @@ func TestAFailureDoesNotTakeBackWhatTheCacheBeforeLearnt(t *testing.T) {
 	})
 }
 
+// TestALateAnswerDoesNotTakeBackWhatTheCacheBeforeLearnt: it began earlier, and
+// was slow to end.
+func TestALateAnswerDoesNotTakeBackWhatTheCacheBeforeLearnt(t *testing.T) {
+	s := newSource("old")
+	reloaded(t, s, trustcache.Options{}, all, func(t *testing.T, old *trustcache.Cache) {
+		ask(t, old, gun)
+		time.Sleep(30 * time.Second)
+	}, func(t *testing.T, old, c *trustcache.Cache) {
+		s.tell(func(s *source) { s.slow = 3 * time.Second })
+		go c.Tag(t.Context(), gun, "latest")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		s.tell(func(s *source) { s.slow, s.tags = time.Second, []string{"latest"} })
+		_, err := old.Tag(t.Context(), gun, "latest")
+		must(t, err)
+		time.Sleep(4 * time.Second)
+		view, err := c.Repository(t.Context(), gun)
+		must(t, err)
+		if _, ok := view.Lookup("latest"); !ok {
+			t.Error("the older answer is back")
+		}
+	})
+}
+
 // TestWhatWasForgottenIsNotInherited, though it was under way in the cache before.
 func TestWhatWasForgottenIsNotInherited(t *testing.T) {
 	s := newSource("old")

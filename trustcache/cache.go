@@ -280,7 +280,11 @@ func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state)
 	if f.st == nil {
 		return View{}, f.err
 	}
-	return c.answer(gun, f.st, c.opts.Now())
+	v, err := c.answer(gun, f.st, c.opts.Now())
+	if f.st.err == nil {
+		v.Stale = nil // it was asked for just now, even if that took longer than Refresh
+	}
+	return v, err
 }
 
 // answer turns a state into what the caller gets: a fresh view, a stale one,
@@ -373,6 +377,8 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 		old = newer // from the cache before, while this one asked
 	}
 	switch {
+	case err == nil && old != nil && old.contact.After(start):
+		f.st = old // which is newer than what this one brings
 	case err == nil:
 		f.st = c.good(snap, start)
 	case old != nil:
@@ -392,12 +398,13 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	if heir != nil && err == nil {
 		heir(snap, start)
 	}
-	close(f.done)
-	c.report(Refresh{
+	outcome := Refresh{
 		GUN: gun, Duration: now.Sub(start), Err: err,
-		Standing:  err != nil && f.st != nil && c.stands(f.st, c.opts.Now()) == nil,
+		Standing:  err != nil && f.st != nil && c.stands(f.st, now) == nil,
 		Recovered: err == nil && old != nil && old.err != nil,
-	})
+	}
+	close(f.done)
+	c.report(outcome)
 }
 
 // report tells OnRefresh, unless the cache was closed before there was an answer.

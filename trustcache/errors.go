@@ -33,6 +33,9 @@ var (
 	// ErrRefused is an ErrUnreachable: the source was reached and does not tell
 	// us (401, 403, 429).
 	ErrRefused = fmt.Errorf("%w: it refuses to answer", ErrUnreachable)
+	// ErrStore: what is remembered, without which nothing can be judged, cannot
+	// be read or written here. The source is not to blame.
+	ErrStore = errors.New("trust state cannot be used")
 )
 
 // Absent says that err is knowledge: there is no trust data to use. Any other
@@ -44,7 +47,7 @@ func Absent(err error) bool {
 // Class returns the sentinel that err wraps, the narrowest; err itself where
 // there is none.
 func Class(err error) error {
-	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable} {
+	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable, ErrStore} {
 		if errors.Is(err, class) {
 			return class
 		}

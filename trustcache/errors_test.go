@@ -20,6 +20,7 @@ func TestKnowledgeAlarmAndOutageAreToldApart(t *testing.T) {
 		{trustcache.ErrRolledBack, false, true},
 		{trustcache.ErrVanished, false, true},
 		{trustcache.ErrRefused, false, false},
+		{trustcache.ErrStore, false, false},
 		{trustcache.ErrExpired, false, false},
 		{trustcache.ErrUnreachable, false, false},
 		{&trustcache.PanicError{GUN: gun}, false, true},

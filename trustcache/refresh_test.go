@@ -65,6 +65,19 @@ func TestARefreshStartsAheadOfTime(t *testing.T) {
 	}
 }
 
+// TestAnAnswerThatTookLongerThanRefreshIsNotStale: it was asked for just now.
+func TestAnAnswerThatTookLongerThanRefreshIsNotStale(t *testing.T) {
+	s := newSource("latest")
+	s.slow = 1500 * time.Millisecond
+	in(t, s, trustcache.Options{Refresh: time.Second}, func(t *testing.T, c *trustcache.Cache) {
+		fresh(t, c)
+		fresh(t, c) // asked for anew
+		s.wantCalls(t, 2)
+		s.tell(func(s *source) { s.err = trustcache.ErrUnreachable })
+		stale(t, c, trustcache.ErrUnreachable)
+	})
+}
+
 func TestAnOldSnapshotIsRefreshedBeforeItAnswers(t *testing.T) {
 	s := newSource("latest")
 	in(t, s, trustcache.Options{Refresh: 10 * time.Second}, func(t *testing.T, c *trustcache.Cache) {

@@ -2,7 +2,6 @@ package trustcache
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -17,10 +16,13 @@ func (c *Cache) restored(ctx context.Context, gun string, f *flight) bool {
 	start := c.opts.Now()
 	snap, contact, err := c.restore(ctx, restorer, gun)
 	if err != nil {
-		if !errors.Is(err, ErrNoTrustData) && !errors.Is(err, ErrUnpinned) {
+		if !Absent(err) {
 			c.report(Refresh{Restore: true, GUN: gun, Duration: c.opts.Now().Sub(start), Err: err})
 		}
 		return false
+	}
+	if contact.After(start) {
+		contact = start.Add(-c.opts.Refresh) // by a clock that was wrong: it says nothing, so the source is asked
 	}
 	c.mu.Lock()
 	f.st, f.restored = c.good(snap, contact), true

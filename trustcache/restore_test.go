@@ -67,6 +67,17 @@ func TestWhatWasKeptIsRefreshedBeforeItIsUsed(t *testing.T) {
 	})
 }
 
+// TestAContactInTheFutureSaysNothing: a clock was wrong once, and the source is
+// asked all the same.
+func TestAContactInTheFutureSaysNothing(t *testing.T) {
+	restart(t, -240*time.Hour, trustcache.Options{}, func(t *testing.T, k *keeper, c *trustcache.Cache) {
+		if view := fresh(t, c); view.Snapshot == k.kept {
+			t.Error("the source was not asked")
+		}
+		k.wantCalls(t, 1)
+	})
+}
+
 // TestWhatWasKeptStandsInAnOutage, no longer than if there had been no restart.
 func TestWhatWasKeptStandsInAnOutage(t *testing.T) {
 	restart(t, time.Hour, trustcache.Options{}, func(t *testing.T, k *keeper, c *trustcache.Cache) {
@@ -112,6 +123,7 @@ func TestWhatCannotBeRestoredIsFetched(t *testing.T) {
 		restart(t, 0, trustcache.Options{OnRefresh: func(r trustcache.Refresh) { told = append(told, r) }}, func(t *testing.T, k *keeper, c *trustcache.Cache) {
 			k.kept, k.fails = nil, why
 			fresh(t, c)
+			synctest.Wait() // OnRefresh is told after the callers
 			k.wantCalls(t, 1)
 			if k.prevs[0] != nil {
 				t.Error("with a snapshot that is none")
@@ -129,6 +141,7 @@ func TestAPanicWhileRestoringIsCaught(t *testing.T) {
 	restart(t, 0, trustcache.Options{OnRefresh: func(r trustcache.Refresh) { told = append(told, r) }}, func(t *testing.T, k *keeper, c *trustcache.Cache) {
 		k.during = func() { panic("boom") }
 		fresh(t, c)
+		synctest.Wait()
 		if len(told) != 2 || told[0].Panic == nil {
 			t.Errorf("told %+v", told)
 		}

@@ -271,6 +271,12 @@ func (t *table) LookupHidden(tag string) (HiddenTag, bool) {
 	return t.hidden[i], true
 }
 
+// Doubtful says whether a tag is hidden of which it is not known whether all who
+// are required have signed it.
+func (t *table) Doubtful() bool {
+	return slices.ContainsFunc(t.hidden, func(h HiddenTag) bool { return h.Doubt != "" })
+}
+
 // Unusable returns the signed entries that have no sha256, sorted by tag.
 // Shared: do not modify.
 func (t *table) Unusable() []Target { return t.unusable }

@@ -45,9 +45,6 @@ func (c *Cache) Stats() Stats {
 // Use is a repository with a snapshot.
 type Use struct {
 	GUN string
-	// Expires is when the first role that decides expires, ExpiresRole which one.
-	Expires     time.Time
-	ExpiresRole string
 	// Roles are the roles that decide, those that expire first before the others,
 	// and no more than eight.
 	Roles   []RoleExpiry
@@ -89,7 +86,7 @@ func (c *Cache) InUse(n int) []Use {
 }
 
 func (st *state) use() Use {
-	u := Use{GUN: st.snap.gun, Expires: st.snap.expires, ExpiresRole: st.snap.expiresRole, Contact: st.contact}
+	u := Use{GUN: st.snap.gun, Contact: st.contact}
 	for _, e := range st.snap.evidence {
 		if e.Decides {
 			u.Roles = append(u.Roles, RoleExpiry{e.Role, e.Expires})

@@ -115,7 +115,7 @@ func TestWhatIsInUseComesLastUsedFirst(t *testing.T) {
 			var got []string
 			for _, use := range c.InUse(n) {
 				got = append(got, use.GUN)
-				if use.Contact != time.Now() || use.ExpiresRole != "targets" || use.Expires != time.Now().Add(1000*time.Hour) {
+				if use.Contact != time.Now() {
 					t.Errorf("%+v", use)
 				}
 			}
@@ -156,7 +156,7 @@ func TestExpiryIsToldWithTheTimestampAndWithout(t *testing.T) {
 			defer cache.Close()
 			ask(t, cache, "app")
 			uses := cache.InUse(1)
-			if len(uses) != 1 || uses[0].GUN != "app" || uses[0].Expires != day(14) || uses[0].ExpiresRole != "timestamp" || uses[0].Contact != day(0) {
+			if len(uses) != 1 || uses[0].GUN != "app" || uses[0].Contact != day(0) {
 				t.Fatalf("got %+v", uses)
 			}
 			if got := uses[0].Lasting(); got != (trustcache.RoleExpiry{Role: c.role, Expires: c.expires}) {

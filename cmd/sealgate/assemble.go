@@ -42,11 +42,11 @@ type lasting struct {
 	log     zerolog.Logger
 	series  *prometheus.Registry
 	metrics *admin.Metrics // in series
-	memory  *memory
+	*remembered
 }
 
-func newLasting(log zerolog.Logger, m *memory) (lasting, error) {
-	l := lasting{log: log, series: prometheus.NewRegistry(), memory: m}
+func newLasting(log zerolog.Logger, m *remembered) (lasting, error) {
+	l := lasting{log: log, series: prometheus.NewRegistry(), remembered: m}
 	var err error
 	l.metrics, err = admin.NewMetrics(l.series, version)
 	return l, err
@@ -60,10 +60,14 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	signers, err := readSigners(cfg.ContentTrust)
+	if err != nil {
+		return nil, err
+	}
 	p := &parts{cfg: cfg}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
-		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins)
+		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins, signers)
 		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
@@ -74,7 +78,6 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	opts := proxy.Options{
 		Registries:       registries,
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
-		Now:              l.memory.now,
 		Log:              l.log,
 		Observe:          l.observeRequest,
 	}
@@ -116,7 +119,7 @@ func (p *parts) close() {
 	}
 }
 
-func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins) (proxy.Registry, registryParts, error) {
+func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins, signers map[string]notary.Signer) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
 	asking, err := transport(upstream.Options{MaxConns: maxAsking}, reg.UpstreamCAFile, "", "")
 	if err != nil {
@@ -141,10 +144,6 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	if reg.Notary.URL == nil {
 		return made, rp, nil
 	}
-	signers, err := readSigners(ct)
-	if err != nil {
-		return proxy.Registry{}, rp, err
-	}
 	verifying, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile)
 	if err != nil {
 		return proxy.Registry{}, rp, err
@@ -159,10 +158,13 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	rp.source = notary.New(notary.Options{
 		URL:       reg.Notary.URL,
 		Transport: l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
-		Store:     l.memory.store,
-		Files:     l.memory.files,
-		Now:       l.memory.now,
-		Pins:      pins,
+		Store:     l.remembered.store,
+		Files:     l.remembered.files,
+		OnUnkept: func(gun string, err error) {
+			l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
+		},
+		Now:  l.remembered.now,
+		Pins: pins,
 		Policy: policies(ct, func(p config.Policy) *notary.Policy {
 			return &notary.Policy{Roles: p.Roles, Required: required(p, signers)}
 		}),
@@ -174,7 +176,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		Source:   rp.source,
 		Refresh:  ct.Refresh,
 		MaxStale: ct.MaxStale,
-		Now:      l.memory.now,
+		Now:      l.remembered.now,
 		OnRefresh: func(r trustcache.Refresh) {
 			logRefresh(l.log, r)
 			if !r.Restore {
@@ -290,6 +292,9 @@ func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 	switch {
 	case r.Restore:
 		e, text = log.Warn(), "trust data that was kept cannot be used"
+		if errors.Is(r.Err, trustcache.ErrExpired) {
+			e = log.Debug() // nobody has asked for it for a while
+		}
 	case r.Recovered:
 		e, text = log.Info(), "trust data is fresh again"
 	case r.Err == nil:
@@ -305,7 +310,10 @@ func logRefresh(log zerolog.Logger, r trustcache.Refresh) {
 		e.Bytes("stack", r.Panic)
 	}
 	if r.Err != nil {
-		e.AnErr("error", r.Err).Bool("standing", r.Standing)
+		e.AnErr("error", r.Err)
+		if !r.Restore {
+			e.Bool("standing", r.Standing)
+		}
 	}
 	if cause != nil {
 		e.AnErr("cause", cause)

@@ -55,7 +55,7 @@ func TestTheSnippetOfTheReadmeIsAConfiguration(t *testing.T) {
 	}
 	snippet = strings.ReplaceAll(snippet, "\n   ", "\n")
 	snippet = strings.Replace(strings.TrimPrefix(snippet, "   "), "<canonical root key ID>", strings.Repeat("ab", 32), 1)
-	for _, line := range []string{"admin: {listen:", "state-dir:"} {
+	for _, line := range []string{"admin: {listen:", "storage:"} {
 		if !strings.Contains(snippet, "\n"+line) {
 			t.Errorf("no %s", line)
 		}

@@ -71,7 +71,7 @@ Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
 func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, err error) {
 	lasts := cfg.Storage.Driver == config.Filesystem
 	if cfg.Admin.Control == "" {
-		return false, errors.New("there is neither admin.control nor state-dir, so that the server has no control socket: set one of them, or restart the server where storage is inmemory")
+		return false, errors.New("the configuration names no control socket: set admin.control, or restart the server where storage is inmemory")
 	}
 	err = admin.Call(ctx, cfg.Admin.Control, "/forget?gun="+url.QueryEscape(gun))
 	var refused *admin.CallError
@@ -79,11 +79,14 @@ func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, er
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return false, nil
 	case errors.Is(err, admin.ErrNotRunning) && lasts:
+		if err := checkOwner(cfg.Storage); err != nil {
+			return false, err
+		}
 		kept, err := openStorage(cfg.Storage)
 		if err != nil {
 			return false, err
 		}
-		return notary.New(notary.Options{Store: trustStore{kept}}).Forget(gun)
+		return notary.New(notary.Options{Store: newTrustStore(kept)}).Forget(gun)
 	}
 	return err == nil, err
 }

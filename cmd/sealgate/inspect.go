@@ -126,6 +126,7 @@ type inspectReport struct {
 	Signers  []string         `json:"required_signers,omitempty"`
 	Exempt   []string         `json:"exempt_tags,omitempty"`
 	Error    string           `json:"error,omitempty"`
+	Cause    string           `json:"cause,omitempty"` // what a client is not told
 	Expires  *time.Time       `json:"expires,omitempty"`
 	First    string           `json:"expires_first,omitempty"`
 	Roles    []inspectRole    `json:"roles,omitempty"`
@@ -198,6 +199,9 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 	decision := proxy.Decide(gun, tag, view, report.err)
 	if report.err != nil {
 		report.Error = decision.Denial.Message
+		if cause := trustcache.Cause(report.err); cause != nil {
+			report.Cause = cause.Error()
+		}
 	}
 	if errors.Is(report.err, trustcache.ErrUnpinned) || errors.Is(report.err, trustcache.ErrMalicious) {
 		report.offer(ctx, reg.source)
@@ -342,6 +346,9 @@ func (r *inspectReport) print(w io.Writer) error {
 			fmt.Fprintf(w, "  %s\n", r.Error)
 		}
 	}
+	if r.Cause != "" {
+		fmt.Fprintf(w, "  because: %s\n", r.Cause)
+	}
 	if r.Stale != "" {
 		fmt.Fprintf(w, "  STALE, as it was kept: %s\n", r.Stale)
 	}
@@ -382,11 +389,10 @@ func (r *inspectReport) printKept(w io.Writer) {
 	if r.Kept == nil {
 		return
 	}
-	fmt.Fprint(w, "  remembered")
 	if !r.Kept.LastContact.IsZero() {
-		fmt.Fprintf(w, " from the last good answer at %s", r.Kept.LastContact.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "  last good answer from Notary: %s\n", r.Kept.LastContact.UTC().Format(time.RFC3339))
 	}
-	fmt.Fprint(w, ", with no version to go below")
+	fmt.Fprint(w, "  lowest versions accepted:")
 	for i, f := range r.Kept.Floors {
 		fmt.Fprintf(w, "%s %s %d", strings.Repeat(",", min(i, 1)), f.Role, f.Version)
 	}

@@ -30,7 +30,7 @@ type instance struct {
 }
 
 func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
-	m, err := openMemory(cfg, log)
+	m, err := openRemembered(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (i *instance) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return i.memory.ready(ctx)
+	return i.remembered.ready()
 }
 
 // tlsConfig asks for the certificates of the newest configuration at every
@@ -191,10 +191,11 @@ func (i *instance) forget(gun string) error {
 	known := false
 	if from.source != nil {
 		var err error
-		if known, err = from.source.Forget(gun); err != nil {
+		known, err = from.source.Forget(gun)
+		from.trust.Forget(gun) // whatever became of that
+		if err != nil {
 			return err
 		}
-		from.trust.Forget(gun)
 	}
 	if !known {
 		return fmt.Errorf("%w: %q", admin.ErrUnknownGUN, gun)

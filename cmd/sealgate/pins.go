@@ -24,15 +24,16 @@ func newPins(p config.TrustPinning) (func(gun string) notary.Pins, error) {
 		}
 		authorities[pattern] = pool
 	}
+	certIDs, rootKeys, cas := config.NewMatcher(p.CertIDs), config.NewMatcher(p.RootKeys), config.NewMatcher(authorities)
 	return func(gun string) notary.Pins {
-		if pattern, ok := config.BestMatch(p.CertIDs, gun); ok {
-			return notary.Pins{Kind: notary.CertIDs, IDs: p.CertIDs[pattern]}
+		if ids, ok := certIDs.Find(gun); ok {
+			return notary.Pins{Kind: notary.CertIDs, IDs: ids}
 		}
-		if pattern, ok := config.BestMatch(p.RootKeys, gun); ok {
-			return notary.Pins{Kind: notary.RootKeys, IDs: p.RootKeys[pattern]}
+		if ids, ok := rootKeys.Find(gun); ok {
+			return notary.Pins{Kind: notary.RootKeys, IDs: ids}
 		}
-		if pattern, ok := config.BestMatch(p.CA, gun); ok {
-			return notary.Pins{Kind: notary.CA, Roots: authorities[pattern]}
+		if roots, ok := cas.Find(gun); ok {
+			return notary.Pins{Kind: notary.CA, Roots: roots}
 		}
 		return notary.Pins{}
 	}, nil

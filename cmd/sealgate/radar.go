@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -41,7 +42,7 @@ func (i *instance) watchExpiry(ctx context.Context) {
 					uses = append(uses, reg.trust.InUse(radarWidth)...)
 				}
 			}
-			r.look(uses, i.memory.now())
+			r.look(uses, i.remembered.now())
 		case <-ctx.Done():
 			return
 		}
@@ -63,7 +64,7 @@ func (r *radar) look(uses []trustcache.Use, now time.Time) {
 			}
 			r.told[key] = now
 			r.log.Warn().Str("gun", use.GUN).Str("role", role.Role).Time("expires", role.Expires.UTC()).
-				Int("days_left", int(left.Hours()/24)).Msg("trust data expires soon: its publisher has to sign anew")
+				Int("days_left", int(math.Floor(left.Hours()/24))).Msg("trust data expires soon: its publisher has to sign anew")
 		}
 	}
 }

@@ -112,7 +112,7 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	})
 	group.Go(func() error { return side.run(drained) })
 	group.Go(func() error {
-		inst.memory.keepTime(drained, log)
+		inst.remembered.keepTime(drained, log)
 		return nil
 	})
 	group.Go(func() error {

@@ -19,29 +19,31 @@ import (
 // clockFile keeps the highest time seen, in the state directory.
 const clockFile = "clock"
 
-// memory is what is known of repositories, and of the time, over restarts
+// remembered is what is known of repositories, and of the time, over restarts
 // where the configuration says so.
-type memory struct {
-	store notary.Store
-	files notary.Files // nil where nothing outlives the process
-	kept  *state.Store // what both are on; nil likewise
-	clock *state.Clock // nil without a state directory
+type remembered struct {
+	store     notary.Store
+	files     notary.Files // nil where nothing outlives the process
+	onStorage trustStore   // what both are then
+	kept      *state.Store // what that is on; nil where nothing outlives the process
+	clock     *state.Clock // nil without a state directory
+	notBefore time.Time    // of a clock that is only read
 
 	mu      sync.Mutex
 	checked time.Time // when usable last looked
 	usable  error
 }
 
-// openMemory opens what cfg names, or makes it.
-func openMemory(cfg *config.Config, log zerolog.Logger) (*memory, error) {
-	m := &memory{}
+// openRemembered opens what cfg names, or makes it.
+func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error) {
+	m := &remembered{}
 	if cfg.StateDir != "" {
 		if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 			return nil, fmt.Errorf("state-dir: %w", err)
 		}
 		var err error
 		m.clock, err = state.OpenClock(filepath.Join(cfg.StateDir, clockFile), nil, func(back time.Duration) {
-			log.Error().Bool("alarm", true).Stringer("back", back.Round(time.Second)).Msg("the clock has jumped back")
+			log.Error().Bool("alarm", true).Stringer("back", back.Round(time.Second)).Msg("the clock has jumped back: set it right; if it was far ahead before, stop sealgate and remove the file clock in state-dir")
 		})
 		if err != nil {
 			return nil, fmt.Errorf("state-dir: %w", err)
@@ -55,13 +57,14 @@ func openMemory(cfg *config.Config, log zerolog.Logger) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	onStorage := trustStore{kept}
-	m.store, m.files, m.kept = onStorage, onStorage, kept
-	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-	defer cancel()
-	empty, err := kept.Empty(ctx)
+	onStorage := newTrustStore(kept)
+	m.store, m.files, m.onStorage, m.kept = onStorage, onStorage, onStorage, kept
+	empty, err := do(onStorage, kept.Empty)
+	if err == nil {
+		err = doOnly(onStorage, kept.Check)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
+		return nil, fmt.Errorf("storage.filesystem: %w", err)
 	}
 	if empty {
 		log.Info().Msg("no trust state is stored: this is a first start, or everything was lost")
@@ -83,15 +86,18 @@ func openStorage(s config.Storage) (*state.Store, error) {
 const storageThreads = 64
 
 // now is the time for everything about trust.
-func (m *memory) now() time.Time {
-	if m.clock == nil {
-		return time.Now()
+func (m *remembered) now() time.Time {
+	if m.clock != nil {
+		return m.clock.Now()
 	}
-	return m.clock.Now()
+	if now := time.Now(); now.After(m.notBefore) {
+		return now
+	}
+	return m.notBefore
 }
 
 // keepTime stores the time every minute until ctx ends, and then.
-func (m *memory) keepTime(ctx context.Context, log zerolog.Logger) {
+func (m *remembered) keepTime(ctx context.Context, log zerolog.Logger) {
 	if m.clock == nil {
 		return
 	}
@@ -117,23 +123,17 @@ func (m *memory) keepTime(ctx context.Context, log zerolog.Logger) {
 const checkEvery = 10 * time.Second
 
 // ready is nil while the storage can be used.
-func (m *memory) ready(ctx context.Context) error {
+func (m *remembered) ready() error {
 	if m.kept == nil {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.checked) < checkEvery {
-		return m.usable
+	if time.Since(m.checked) >= checkEvery {
+		m.usable = doOnly(m.onStorage, m.kept.Check)
+		m.checked = time.Now()
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkEvery/2)
-	defer cancel()
-	err := m.kept.Check(ctx)
-	if errors.Is(err, context.Canceled) {
-		return err // of whoever asked, and no news of the storage
-	}
-	m.checked, m.usable = time.Now(), err
-	return err
+	return m.usable
 }
 
 // readOnly is a trustStore for a look that must not change anything: what is
@@ -158,15 +158,24 @@ func (r readOnly) Save(gun string, _, next *notary.State) error {
 }
 
 // PutFile implements notary.Files.
-func (readOnly) PutFile(string, string, []byte) error { return nil }
+func (readOnly) PutFile(string, string, []byte) (bool, error) { return false, nil }
+
+// DropFiles implements notary.Files.
+func (readOnly) DropFiles(string, []string) error { return nil }
 
 // KeepFiles implements notary.Files.
 func (readOnly) KeepFiles(string, []string) error { return nil }
 
 // openReadOnly opens the memory of cfg, for a process beside the one whose it
-// is: neither floors nor clock are touched, and no directory is made.
-func openReadOnly(cfg *config.Config) (*memory, error) {
-	m := &memory{store: notary.NewMemoryStore()}
+// is: neither what is stored nor the clock is touched, and no directory is made.
+func openReadOnly(cfg *config.Config) (*remembered, error) {
+	m := &remembered{store: notary.NewMemoryStore()}
+	if cfg.StateDir != "" {
+		var err error
+		if m.notBefore, err = state.HighestTime(filepath.Join(cfg.StateDir, clockFile)); err != nil {
+			return nil, fmt.Errorf("state-dir: %w", err)
+		}
+	}
 	root, _ := cfg.Storage.Parameters["rootdirectory"].(string)
 	if _, err := os.Stat(root); cfg.Storage.Driver != config.Filesystem || errors.Is(err, os.ErrNotExist) {
 		return m, nil
@@ -175,7 +184,7 @@ func openReadOnly(cfg *config.Config) (*memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	onStorage := readOnly{trustStore{kept}, &sync.Map{}}
+	onStorage := readOnly{newTrustStore(kept), &sync.Map{}}
 	m.store, m.files = onStorage, onStorage
 	return m, nil
 }

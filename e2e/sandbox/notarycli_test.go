@@ -90,7 +90,9 @@ func TestNotaryCLI(t *testing.T) {
 	}
 
 	for _, rotation := range [][]string{{"targets"}, {"snapshot", "-r"}, {"snapshot"}, {"snapshot", "-r"}, {"timestamp", "-r"}, {"root"}} {
-		notary.run(t, append([]string{"key", "rotate", testGUN}, rotation...)...)
+		if out := notary.run(t, append([]string{"key", "rotate", testGUN}, rotation...)...); !strings.Contains(out, "Successfully rotated") {
+			t.Errorf("key rotate %s: got %s", strings.Join(rotation, " "), out)
+		}
 		expect("key rotate "+strings.Join(rotation, " "), "1.0 targets, 2.0 targets/releases")
 		notary.run(t, "addhash", "-p", testGUN, "rotated", "10", "--sha256", digestA)
 		notary.run(t, "remove", "-p", testGUN, "rotated")

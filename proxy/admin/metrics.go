@@ -112,6 +112,7 @@ var trustClasses = []struct {
 	{trustcache.ErrVanished, "vanished"},
 	{trustcache.ErrRefused, "refused"}, // an ErrUnreachable
 	{trustcache.ErrUnreachable, "unreachable"},
+	{trustcache.ErrStore, "store"},
 }
 
 func refreshResult(err error) string {

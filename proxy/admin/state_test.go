@@ -30,9 +30,7 @@ func trustOf(name string, n int) admin.TrustState {
 		var uses []trustcache.Use
 		for i := range min(n, most) {
 			uses = append(uses, trustcache.Use{
-				GUN:         fmt.Sprintf("%s/app-%d", name, i),
-				Expires:     epoch.Add(time.Duration(i) * time.Hour),
-				ExpiresRole: "timestamp",
+				GUN: fmt.Sprintf("%s/app-%d", name, i),
 				Roles: []trustcache.RoleExpiry{
 					{Role: "timestamp", Expires: epoch.Add(time.Duration(i) * time.Hour)},
 					{Role: "targets", Expires: epoch.Add(time.Duration(1000+i) * time.Hour)},

@@ -13,11 +13,6 @@ import (
 	"github.com/sealgate/sealgate/e2e/sandbox"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
-	"github.com/theupdateframework/notary/client"
-	"github.com/theupdateframework/notary/client/changelist"
-	"github.com/theupdateframework/notary/cryptoservice"
-	"github.com/theupdateframework/notary/storage"
-	"github.com/theupdateframework/notary/trustpinning"
 	"github.com/theupdateframework/notary/tuf/data"
 )
 
@@ -54,22 +49,6 @@ func (p *published) sign(tag string, n int, roles ...string) {
 	p.tags[tag] = true
 }
 
-// oracle is what Docker does: the library's own lookup, then the check that
-// the role found is one of the two that count.
-func (p *published) oracle(tag string) (digest string, length int64, role string) {
-	p.t.Helper()
-	remote, err := storage.NewNotaryServerStore(p.server.URL(), testGUN, p.transport)
-	must(p.t, err)
-	repo, err := client.NewRepository(testGUN, p.server.URL(), remote, storage.NewMemoryStore(nil),
-		trustpinning.TrustPinConfig{}, cryptoservice.EmptyService, changelist.NewMemChangelist())
-	must(p.t, err)
-	target, err := repo.GetTargetByName(tag, releases, data.CanonicalTargetsRole)
-	if err != nil || target.Role != releases && target.Role != data.CanonicalTargetsRole {
-		return "", 0, ""
-	}
-	return "sha256:" + hex.EncodeToString(target.Hashes["sha256"]), target.Length, target.Role.String()
-}
-
 // compare asks for every tag that was ever signed.
 func (p *published) compare(what string, prev *trustcache.Snapshot) *trustcache.Snapshot {
 	p.t.Helper()
@@ -80,14 +59,15 @@ func (p *published) compare(what string, prev *trustcache.Snapshot) *trustcache.
 	must(p.t, err)
 	visible := 0
 	for tag := range p.tags {
-		digest, length, role := p.oracle(tag)
-		if role != "" {
+		want, signed, err := sandbox.DockersAnswer(p.server.URL(), p.transport, testGUN, tag)
+		must(p.t, err)
+		if signed {
 			visible++
 		}
 		for name, s := range map[string]*trustcache.Snapshot{"update": snap, "first look": cold} {
 			got, ok := s.Lookup(tag)
-			if ok != (role != "") || ok && (got.Digest.String() != digest || got.Length != length || got.Role != role) {
-				p.t.Errorf("%s, %s: tag %q is %v %+v, for Docker it is %q %d in %q", what, name, tag, ok, got, digest, length, role)
+			if ok != signed || ok && (got.Digest.String() != want.Digest || got.Length != want.Length || got.Role != want.Role) {
+				p.t.Errorf("%s, %s: tag %q is %v %+v, for Docker it is %v %+v", what, name, tag, ok, got, signed, want)
 			}
 		}
 	}

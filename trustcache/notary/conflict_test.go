@@ -189,6 +189,9 @@ func TestForgetSaysWhenItFails(t *testing.T) {
 	w := newWorld(t)
 	failed := errors.New("disk full")
 	s := w.source(func(o *notary.Options) { o.Store = forgetful{notary.NewMemoryStore(), failed} })
+	w.Sign("targets", "latest", 1)
+	w.Publish()
+	w.verified(s, nil)
 	if _, err := s.Forget(w.GUN); !errors.Is(err, failed) || !strings.Contains(err.Error(), w.GUN) {
 		t.Error(err)
 	}

@@ -152,7 +152,7 @@ func (u *update) bad(what string, err error) error {
 	case err == nil, errors.Is(err, errNotFound):
 		return err
 	case errors.Is(err, trustcache.ErrMalicious), errors.Is(err, trustcache.ErrExpired),
-		errors.Is(err, trustcache.ErrUnreachable), errors.Is(err, trustcache.ErrVanished):
+		errors.Is(err, trustcache.ErrUnreachable), errors.Is(err, trustcache.ErrVanished), errors.Is(err, trustcache.ErrStore):
 		return err
 	}
 	m := &malicious{text: fmt.Sprintf("%v: %s of %s: %s", trustcache.ErrMalicious, what, u.gun, printable(err.Error()))}

@@ -18,15 +18,16 @@ import (
 // more: nothing in it is believed that is not verified again, against the
 // floors of the Store. Implementations are safe for concurrent use.
 type Files interface {
-	// PutFile stores a file: the sha256 of its bytes in hexadecimal, and then
-	// there is nothing to do where it exists, or another name, and then it takes
-	// the place of the one before.
-	PutFile(gun, name string, raw []byte) error
+	// PutFile stores a file, called by the sha256 of its bytes in hexadecimal or
+	// by another name; it takes the place of the one before. added says that
+	// there was no file of this name.
+	PutFile(gun, name string, raw []byte) (added bool, err error)
 	// File returns a file of at most limit bytes; where there is none the error
 	// is fs.ErrNotExist.
 	File(gun, name string, limit int64) ([]byte, error)
-	// KeepFiles removes all files of gun but these.
+	// KeepFiles removes all files of gun but these, DropFiles these.
 	KeepFiles(gun string, names []string) error
+	DropFiles(gun string, names []string) error
 }
 
 const (
@@ -38,6 +39,28 @@ const (
 	// contactEvery is how old that may become while nothing else changes.
 	contactEvery = 10 * time.Minute
 )
+
+// readKept returns the timestamp that was kept of gun and when the server last
+// gave a good answer; fs.ErrNotExist where nothing was kept.
+func (s *Source) readKept(gun string) (timestamp []byte, contact time.Time, err error) {
+	const line = int64(len(contactLine) + len("\n"))
+	kept, err := s.opts.Files.File(gun, keptTimestamp, line+s.opts.Limits.Timestamp)
+	if err != nil {
+		return nil, contact, err
+	}
+	first, timestamp, _ := bytes.Cut(kept, []byte("\n"))
+	contact, err = time.Parse(contactLine, string(first))
+	return timestamp, contact, err
+}
+
+// hasKept says whether metadata of gun is kept: it was known once.
+func (s *Source) hasKept(gun string) bool {
+	if s.opts.Files == nil {
+		return false
+	}
+	_, _, err := s.readKept(gun)
+	return !errors.Is(err, fs.ErrNotExist)
+}
 
 // Restore builds the snapshot of gun from what was kept of it, without asking
 // anybody, and says when the server last gave a good answer. Everything is
@@ -52,18 +75,16 @@ func (s *Source) Restore(ctx context.Context, gun string) (snap *trustcache.Snap
 	if err != nil {
 		return nil, contact, err
 	}
-	kept, err := s.opts.Files.File(gun, keptTimestamp, s.opts.Limits.Timestamp+int64(len(contactLine))+2)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && u.state == nil {
+	if u.state == nil {
 		return nil, contact, trustcache.ErrNoTrustData
 	}
-	if err != nil {
-		return nil, contact, trustcache.WithCause(u.unreachable("kept trust data cannot be read"), err)
+	u.kept, contact, err = s.readKept(gun)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, contact, trustcache.ErrNoTrustData
+	case err != nil:
+		return nil, contact, u.storeFailed("read", err)
 	}
-	line, timestamp, _ := bytes.Cut(kept, []byte("\n"))
-	if contact, err = time.Parse(contactLine, string(line)); err != nil {
-		return nil, contact, u.unreachable("kept trust data does not say when it was fetched")
-	}
-	u.kept = timestamp
 	snap, err = u.run()
 	return snap, contact, err
 }
@@ -76,15 +97,9 @@ func (s *Source) Kept(gun string) (state *State, contact time.Time, err error) {
 	if err != nil || !state.known() {
 		return nil, contact, err
 	}
-	if s.opts.Files == nil {
-		return state, contact, nil
+	if s.opts.Files != nil {
+		_, contact, _ = s.readKept(gun) // for convenience: what cannot be read is not known
 	}
-	kept, err := s.opts.Files.File(gun, keptTimestamp, s.opts.Limits.Timestamp+int64(len(contactLine))+2)
-	if err != nil {
-		return state, contact, nil // it is kept for convenience
-	}
-	line, _, _ := bytes.Cut(kept, []byte("\n"))
-	contact, _ = time.Parse(contactLine, string(line))
 	return state, contact, nil
 }
 
@@ -102,7 +117,7 @@ func (u *update) keptFile(name string, limit int64, use func(raw []byte) error) 
 	defer u.source.memory.Release(limit)
 	raw, err := u.source.opts.Files.File(u.gun, contentName(name), limit)
 	if err != nil {
-		return trustcache.WithCause(u.unreachable("kept trust data cannot be read"), err)
+		return u.storeFailed("read", err)
 	}
 	return use(raw)
 }
@@ -112,45 +127,64 @@ func contentName(file string) string {
 	return strings.TrimPrefix(path.Ext(strings.TrimSuffix(file, ".json")), ".")
 }
 
-// keep stores a file that was just verified.
-func (u *update) keep(name string, raw []byte) error {
+// keep stores a file that was just verified. That it cannot be kept costs a
+// download after a restart, and is no reason not to use it.
+func (u *update) keep(name string, raw []byte) (kept bool) {
 	if u.source.opts.Files == nil || u.kept != nil {
-		return nil
+		return false
 	}
-	if err := u.source.opts.Files.PutFile(u.gun, name, raw); err != nil {
-		return u.storeFailed("written", err)
+	added, err := u.source.opts.Files.PutFile(u.gun, name, raw)
+	if added {
+		u.wrote = append(u.wrote, name)
 	}
-	return nil
+	u.unkept(err)
+	return err == nil
+}
+
+func (u *update) unkept(err error) {
+	if err != nil && u.source.opts.OnUnkept != nil {
+		u.source.opts.OnUnkept(u.gun, err)
+	}
+}
+
+// dropFiles removes what an update that has failed has added, so that a server
+// cannot fill the disk with it; and all where the server says that there is
+// nothing any more, which a restart must not undo.
+func (u *update) dropFiles(all bool) {
+	switch {
+	case u.source.opts.Files == nil:
+	case all:
+		u.unkept(u.source.opts.Files.KeepFiles(u.gun, nil))
+	case len(u.wrote) > 0:
+		u.unkept(u.source.opts.Files.DropFiles(u.gun, u.wrote))
+	}
 }
 
 // keepAll makes what m was built from the files that are kept: the timestamp
 // comes last, so that what it leads to is there, and what nothing leads to any
 // more goes after that.
-func (u *update) keepAll(ts *timestampFile, m *memo) error {
-	if u.source.opts.Files == nil || u.kept != nil {
-		return nil
-	}
+func (u *update) keepAll(ts *timestampFile, m *memo) {
 	same := u.memo != nil && m.snapshot.hash == u.memo.snapshot.hash && u.floors.last("timestamp", ts.verified)
 	if same && u.now.Sub(u.memo.kept) < contactEvery {
-		return nil
+		return
+	}
+	contact := fmt.Appendf(nil, "%s\n", u.now.UTC().Format(contactLine))
+	if !u.keep(keptTimestamp, append(contact, ts.raw...)) {
+		return // the next update tries again
 	}
 	m.kept = u.now
-	contact := fmt.Appendf(nil, "%s\n", u.now.UTC().Format(contactLine))
-	if err := u.keep(keptTimestamp, append(contact, ts.raw...)); err != nil || same {
-		return err
+	if same {
+		return
 	}
 	names := []string{keptTimestamp, fmt.Sprintf("%x", m.snapshot.hash)}
 	for _, r := range m.roles {
 		names = append(names, fmt.Sprintf("%x", r.hash))
 	}
-	if err := u.source.opts.Files.KeepFiles(u.gun, names); err != nil {
-		return u.storeFailed("written", err)
-	}
-	return nil
+	u.unkept(u.source.opts.Files.KeepFiles(u.gun, names))
 }
 
 // storeFailed says that what has to outlive this process cannot be read or
 // written. Clients see the text, the operator the cause.
 func (u *update) storeFailed(what string, cause error) error {
-	return trustcache.WithCause(u.unreachable("trust state cannot be %s", what), cause)
+	return trustcache.WithCause(fmt.Errorf("%w: %s: it cannot be %s", trustcache.ErrStore, u.gun, what), cause)
 }

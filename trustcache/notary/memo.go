@@ -1,6 +1,7 @@
 package notary
 
 import (
+	"slices"
 	"time"
 	"unsafe"
 
@@ -13,6 +14,7 @@ import (
 // of delegations. It is not modified.
 type memo struct {
 	policy       *Policy   // by which the snapshot's tags were decided
+	counted      counted   // where its required keys count
 	root, anchor *rootHead // the same one until the root is rotated
 	vouched      vouched   // for the anchor
 	rootPolled   time.Time // when a next root was last asked for
@@ -43,11 +45,19 @@ func (m *memo) expires(timestamp time.Time) (time.Time, string) {
 	sooner(m.root.expires, "root")
 	sooner(m.vouched.until, "root")
 	for _, r := range m.roles {
-		if m.policy.decides(r.name, r.signedBy) {
+		if m.decides(r) {
 			sooner(r.expires, r.name)
 		}
 	}
 	return first, role
+}
+
+// decides says whether the role decides, itself or as one that appoints whoever
+// signed with a required key.
+func (m *memo) decides(r *targetsRole) bool {
+	return m.policy.decides(r.name, func(key string) bool {
+		return r.signedBy(key) || slices.ContainsFunc(m.roles, func(below *targetsRole) bool { return within(below.name, r.name) && below.signedBy(key) })
+	})
 }
 
 // evidence lists the roles in the order of the workflow, those left out last.
@@ -60,7 +70,7 @@ func (m *memo) evidence(timestamp verified) []trustcache.Evidence {
 	add("timestamp", true, timestamp)
 	add("snapshot", true, m.snapshot.verified)
 	for _, r := range m.roles {
-		add(r.name, m.policy.decides(r.name, r.signedBy), r.verified)
+		add(r.name, m.decides(r), r.verified)
 	}
 	return append(list, m.notes...)
 }

@@ -11,8 +11,8 @@ import (
 // tag in targets/releases, else in targets; a tag in a child of
 // targets/releases hides the one in targets; a tag only elsewhere is unsigned,
 // and so is one that a required signer does not name with the same digest.
-// notes are what is wrong with roles that could not be read.
-func merge(policy *Policy, roles []*targetsRole, notes []trustcache.Evidence) (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
+func (made *memo) merge() (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
+	policy, roles := made.policy, made.roles
 	m := merger{index: map[string]int{}, hidden: map[string][]string{}}
 	listed := policy.roles()
 	for _, name := range listed {
@@ -37,7 +37,7 @@ func merge(policy *Policy, roles []*targetsRole, notes []trustcache.Evidence) (t
 	if len(policy.Required) == 0 {
 		return m.targets, hidden
 	}
-	targets, lacking := demand(policy, roles, notes, m.targets)
+	targets, lacking := made.demand(m.targets)
 	return targets, append(hidden, lacking...)
 }
 
@@ -83,26 +83,26 @@ func (m *merger) name(r *targetsRole) {
 
 // demand takes out the tags that a required signer does not vouch for. Tags
 // with the same signers, nearly all of them, have one verdict.
-func demand(policy *Policy, roles []*targetsRole, notes []trustcache.Evidence, targets []trustcache.Target) (kept []trustcache.Target, lacking []trustcache.HiddenTag) {
+func (made *memo) demand(targets []trustcache.Target) (kept []trustcache.Target, lacking []trustcache.HiddenTag) {
 	verdicts := map[string][]Signer{}
 	for _, t := range targets {
 		key := strings.Join(t.Signers, "\n")
 		missing, judged := verdicts[key]
 		if !judged {
 			var named []*targetsRole
-			for _, r := range roles {
+			for _, r := range made.roles {
 				if slices.Contains(t.Signers, r.name) {
 					named = append(named, r)
 				}
 			}
-			missing = policy.missing(named)
+			missing = made.policy.missing(named, made.counted)
 			verdicts[key] = missing
 		}
 		if missing == nil {
 			kept = append(kept, t)
 			continue
 		}
-		h := trustcache.HiddenTag{Tag: t.Tag, Roles: t.Signers, Doubt: doubt(missing, notes)}
+		h := trustcache.HiddenTag{Tag: t.Tag, Roles: t.Signers, Doubt: doubt(missing, made.notes)}
 		for _, s := range missing {
 			h.Missing = append(h.Missing, s.Name)
 		}

@@ -26,7 +26,8 @@ type Policy struct {
 type Signer struct {
 	Name string
 	// Keys are canonical key IDs: any role of the repository that one of them
-	// signed will do. Nil means Role.
+	// signed will do, if the key was seen there when it was first seen, and never
+	// in a newer version. Nil means Role.
 	Keys []string
 	// Role is the role that must name the digest, whoever its keys belong to.
 	Role string
@@ -102,11 +103,11 @@ func within(role, above string) bool {
 // missing returns the required signers who are not among the roles that name
 // one digest for a tag, nil where all are. A key counts for one signer, and is
 // given to them so that as many as possible have one.
-func (p *Policy) missing(roles []*targetsRole) []Signer {
+func (p *Policy) missing(roles []*targetsRole, where counted) []Signer {
 	holder := map[string]int{} // by key: the place in Required of whom it counts for
 	var give func(i int, tried map[string]bool) bool
 	give = func(i int, tried map[string]bool) bool {
-		for _, key := range p.Required[i].among(roles) {
+		for _, key := range p.Required[i].among(roles, where) {
 			if tried[key] {
 				continue
 			}
@@ -130,11 +131,14 @@ func (p *Policy) missing(roles []*targetsRole) []Signer {
 
 // among returns the canonical IDs of the keys by which the signer is among
 // those who signed the roles.
-func (s *Signer) among(roles []*targetsRole) []string {
+func (s *Signer) among(roles []*targetsRole, where counted) []string {
 	var keys []string
 	for _, r := range roles {
-		for _, key := range r.signers {
-			if s.Keys == nil && r.name == s.Role || slices.Contains(s.Keys, key) {
+		if s.Keys == nil && r.name == s.Role {
+			keys = append(keys, r.signers...)
+		}
+		for _, key := range where[r.name] {
+			if slices.Contains(s.Keys, key) {
 				keys = append(keys, key)
 			}
 		}

@@ -23,14 +23,24 @@ type files struct {
 
 func newFiles() *files { return &files{kept: map[string][]byte{}} }
 
-func (f *files) PutFile(_, name string, raw []byte) error {
+func (f *files) PutFile(_, name string, raw []byte) (added bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail != nil {
-		return f.fail
+		return false, f.fail
 	}
+	_, known := f.kept[name]
 	f.kept[name] = slices.Clone(raw)
 	f.puts++
+	return !known, nil
+}
+
+func (f *files) DropFiles(_ string, names []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, name := range names {
+		delete(f.kept, name)
+	}
 	return nil
 }
 
@@ -107,7 +117,6 @@ func TestNothingIsRestoredOfARepositoryThatIsNotKnown(t *testing.T) {
 	w.verified(w.source(keptIn(kept), keeping(on)), nil)
 	for name, s := range map[string]*notary.Source{
 		"nothing is kept":        w.source(keptIn(kept)),
-		"files without a state":  w.source(keptIn(newStore()), keeping(on)),
 		"a state without files":  w.source(keptIn(kept), keeping(newFiles())),
 		"nothing was ever there": w.source(keptIn(newStore()), keeping(newFiles())),
 	} {
@@ -269,19 +278,88 @@ func TestHowOftenFilesAreWritten(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeKeptIsNotServed(t *testing.T) {
+// TestWhatCannotBeKeptIsServedAllTheSame, and told: it is worth no more than a
+// download.
+func TestWhatCannotBeKeptIsServedAllTheSame(t *testing.T) {
 	w, _ := lyingWorld(t)
-	on := newFiles()
-	s := w.source(keeping(on))
+	kept, on := newStore(), newFiles()
+	var told []error
+	s := w.source(keptIn(kept), keeping(on), func(o *notary.Options) {
+		o.OnUnkept = func(gun string, err error) { told = append(told, err) }
+	})
 	snap := w.verified(s, nil)
-	on.fail = errors.New("disk full: /var/lib/sealgate")
+	on.fail = errors.New("read-only file system")
 	w.Sign(releases, "latest", 2)
 	w.Publish()
-	_, err := w.fetch(s, snap)
-	wantClass(t, err, trustcache.ErrUnreachable)
-	if !errors.Is(trustcache.Cause(err), on.fail) {
-		t.Errorf("the cause is %v", trustcache.Cause(err))
+	snap = w.verified(s, snap)
+	wantDigest(t, snap, "latest", 2)
+	if len(told) == 0 || !errors.Is(told[0], on.fail) {
+		t.Errorf("told %v", told)
 	}
+	w.Pass(24 * time.Hour)
+	snap = w.verified(s, snap)
 	on.fail = nil
-	wantDigest(t, w.verified(s, snap), "latest", 2)
+	w.verified(s, snap) // tries again
+	if _, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.GUN); err != nil && !errors.Is(err, trustcache.ErrStore) {
+		t.Errorf("restore: %v", err)
+	}
+}
+
+// TestAnUpdateThatFailsLeavesNoFile: a server that holds the keys of snapshot
+// and timestamp cannot fill the disk with what nothing comes of.
+func TestAnUpdateThatFailsLeavesNoFile(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		w, _ := lyingWorld(t)
+		kept, on := newStore(), newFiles()
+		s := w.source(keptIn(kept), keeping(on))
+		var snap *trustcache.Snapshot
+		if known {
+			snap = w.verified(s, nil)
+		}
+		before := slices.Sorted(maps.Keys(on.kept))
+		for range 5 {
+			w.Sign("targets", "latest", 5)
+			w.Publish()
+			w.Answer = func(name string) *reply {
+				if name[0] == 't' && name[:8] == "targets/" {
+					return status(404, metadataNotFound)
+				}
+				return nil
+			}
+			if _, err := w.fetch(s, snap); err == nil {
+				t.Fatal("verified")
+			}
+			w.Answer = nil
+		}
+		if after := slices.Sorted(maps.Keys(on.kept)); !slices.Equal(before, after) {
+			t.Errorf("known %v: %d files before and %d after", known, len(before), len(after))
+		}
+	}
+}
+
+// TestWhatVanishedIsNotRestored: the server's word holds over a restart.
+func TestWhatVanishedIsNotRestored(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	s := w.source(keptIn(kept), keeping(on))
+	snap := w.verified(s, nil)
+	w.Answer = func(string) *reply { return status(404, metadataNotFound) }
+	_, err := w.fetch(s, snap)
+	wantClass(t, err, trustcache.ErrVanished)
+	if snap, _, err := w.source(keptIn(kept), keeping(on)).Restore(t.Context(), w.GUN); snap != nil || err == nil {
+		t.Errorf("restored: %v", err)
+	}
+}
+
+// TestKeptFilesWithoutAStateAreALoss, and no first use; what was forgotten is
+// none.
+func TestKeptFilesWithoutAStateAreALoss(t *testing.T) {
+	w, _ := lyingWorld(t)
+	kept, on := newStore(), newFiles()
+	w.verified(w.source(keptIn(kept), keeping(on), firstUse), nil)
+	lost := w.source(keptIn(newStore()), keeping(on), firstUse)
+	_, err := w.fetch(lost, nil)
+	wantClass(t, err, trustcache.ErrStore)
+	forget(t, lost, w.GUN)
+	wantDigest(t, w.verified(lost, nil), "latest", 1)
 }

@@ -44,7 +44,7 @@ func (s *Source) Verified(gun string) (keys []RootKey, err error) {
 	defer trustcache.CatchPanic(gun, &err) // a library over stored bytes
 	u := &update{source: s, gun: gun, now: s.opts.Now()}
 	if u.state, err = s.opts.Store.Load(gun); err != nil {
-		return nil, u.unreachable("trust state cannot be read")
+		return nil, u.storeFailed("read", err)
 	}
 	if !u.state.known() {
 		return nil, nil

@@ -49,6 +49,9 @@ type Options struct {
 	Store Store
 	// Files keeps what was fetched for Restore; nil means that nothing is kept.
 	Files Files
+	// OnUnkept, when not nil, is told why metadata could not be kept, from the
+	// goroutine of the update.
+	OnUnkept func(gun string, err error)
 	// AllowExpired lets Restore use what has expired.
 	AllowExpired bool
 	// Limits bound what is read; zero fields mean DefaultLimits.
@@ -102,7 +105,7 @@ func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 		if u, err = s.begin(ctx, gun, prev); err != nil {
 			return nil, err
 		}
-		if snap, err = u.run(); !errors.Is(err, ErrConflict) {
+		if snap, err = u.fetch(); !errors.Is(err, ErrConflict) {
 			return snap, err
 		}
 	}
@@ -110,13 +113,16 @@ func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 }
 
 // Forget drops what is remembered of gun in the Store, its roots and versions,
-// and says whether anything was.
-// The next Fetch looks at it for the first time, and so does one that is under
+// and says whether anything was; nothing is written where nothing was. The next
+// Fetch looks at it for the first time, and so does one that is under
 // way, whatever it has verified so far. Where a cache holds snapshots of gun,
 // forget it here first and there afterwards.
 func (s *Source) Forget(gun string) (known bool, err error) {
 	state, err := s.opts.Store.Load(gun)
-	known = err != nil || state.known() // what cannot be read is there
+	known = err != nil || state.known() || state == nil && s.hasKept(gun) // what cannot be read is there
+	if !known {
+		return false, nil
+	}
 	if err := s.opts.Store.Forget(gun); err != nil {
 		return known, fmt.Errorf("forget %q: %w", gun, err)
 	}
@@ -174,8 +180,14 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 	case len(before.notes) > 0:
 		return nil // a role that could not be read may decide now
 	}
+	// Where keys are required, what they have signed before has a say.
+	state, err := s.opts.Store.Load(snap.GUN())
+	if err != nil || !state.known() {
+		return nil
+	}
 	m := *before
 	m.policy = policy
+	m.counted = newFloors(state.Floors).count(policy, m.roles)
 	var timestamp verified
 	for _, e := range snap.Evidence() {
 		if e.Role == "timestamp" {
@@ -183,6 +195,6 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 		}
 	}
 	c := m.contents(snap.GUN(), timestamp)
-	c.Targets, c.Hidden = merge(policy, m.roles, nil)
+	c.Targets, c.Hidden = m.merge()
 	return trustcache.NewSnapshot(c)
 }

@@ -32,8 +32,9 @@ type update struct {
 	loaded *State // what the Store has
 	state  *State // the same, nil for a repository never verified
 	prev   *trustcache.Snapshot
-	memo   *memo  // what prev was built from, nil without it
-	kept   []byte // the timestamp of an update from what was kept; nil: from the server
+	memo   *memo    // what prev was built from, nil without it
+	kept   []byte   // the timestamp of an update from what was kept; nil: from the server
+	wrote  []string // names of files that this update has added to those that are kept
 
 	floors       *floors
 	root         *root     // the newest that is trusted
@@ -55,6 +56,9 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	if u.loaded, err = s.opts.Store.Load(gun); err != nil {
 		return nil, u.storeFailed("read", err)
 	}
+	if u.loaded == nil && s.hasKept(gun) {
+		return nil, u.storeFailed("read", errors.New(`what was fetched of it is kept, but not what is known of it: restore that, or drop all of it with "sealgate forget"`))
+	}
 	var known map[string][]Floor
 	if u.loaded.known() {
 		u.state = u.loaded
@@ -65,6 +69,15 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 	}
 	u.floors = newFloors(known)
 	return u, nil
+}
+
+// fetch is run for an update from the server.
+func (u *update) fetch() (*trustcache.Snapshot, error) {
+	snap, err := u.run()
+	if err != nil {
+		u.dropFiles(errors.Is(err, trustcache.ErrVanished))
+	}
+	return snap, err
 }
 
 // run takes the steps in the order of TUF 1.0 section 5: root, timestamp,
@@ -104,7 +117,7 @@ func (u *update) run() (*trustcache.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Targets, c.Hidden = merge(m.policy, m.roles, m.notes)
+	c.Targets, c.Hidden = m.merge()
 	return trustcache.NewSnapshot(c), nil
 }
 
@@ -120,6 +133,7 @@ func (u *update) unchanged(ts *timestampFile) bool {
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.anchor, m.vouched, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.vouched, u.now
+	m.counted = u.floors.count(m.policy, m.roles)
 	switch polled := u.rootAdvanced || u.rootPolled; {
 	case u.memo != nil && !polled:
 		m.rootPolled = u.memo.rootPolled
@@ -136,7 +150,8 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 	if err := u.save(); err != nil {
 		return c, err
 	}
-	return c, u.keepAll(ts, m)
+	u.keepAll(ts, m)
+	return c, nil
 }
 
 // save stores what this update accepted, if what it began with is still there.
@@ -191,7 +206,8 @@ func (u *update) fetchRef(role string, ref fileRef, limit int64, use func(raw []
 		if err := use(raw); err != nil {
 			return err
 		}
-		return u.keep(fmt.Sprintf("%x", ref.hash), raw)
+		u.keep(fmt.Sprintf("%x", ref.hash), raw)
+		return nil
 	})
 	if errors.Is(err, errNotFound) {
 		return u.unreachable("it does not have the %s that it names", role)

@@ -104,6 +104,16 @@ func (c *Clock) Save() error {
 	return nil
 }
 
+// HighestTime returns what the file of a Clock says, without changing it; zero
+// where there is none.
+func HighestTime(path string) (time.Time, error) {
+	highest, err := readTime(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	return highest, err
+}
+
 func readTime(path string) (time.Time, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {

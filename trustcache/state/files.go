@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -12,27 +14,39 @@ import (
 // fileName is what a file may be called.
 var fileName = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
-// contentName is the name of a file that is called by the sha256 of its bytes.
-var contentName = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// PutFile stores a file of gun. One that is called by the sha256 of its bytes,
-// in hexadecimal, is written once; one of another name takes the place of the
-// one before, and after a crash there is either. Files are worth no more than
-// the time to fetch them again: whoever reads them checks them.
-func (s *Store) PutFile(ctx context.Context, gun, name string, raw []byte) error {
+// PutFile stores a file of gun, in the place of the one before, if there was one
+// of this name; added says that there was none. After a crash there is either.
+// Files are worth no more than the time to fetch them again: whoever reads them
+// checks them.
+func (s *Store) PutFile(ctx context.Context, gun, name string, raw []byte) (added bool, err error) {
 	at, err := filePath(gun, name)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if contentName.MatchString(name) {
-		if info, err := s.opts.Driver.Stat(ctx, at); err == nil && info.Size() == int64(len(raw)) {
-			return nil
-		}
+	before, err := s.File(ctx, gun, name, int64(len(raw)))
+	added = errors.Is(err, fs.ErrNotExist)
+	if err == nil && bytes.Equal(before, raw) {
+		return false, nil
 	}
 	if err := s.opts.Driver.PutContent(ctx, at, raw); err != nil {
-		return fmt.Errorf("kept metadata of %q cannot be written: %w", gun, err)
+		return false, fmt.Errorf("kept metadata of %q cannot be written: %w", gun, err)
 	}
-	return nil
+	return added, nil
+}
+
+// DropFiles removes the files of gun of these names.
+func (s *Store) DropFiles(ctx context.Context, gun string, names []string) error {
+	var failed error
+	for _, name := range names {
+		at, err := filePath(gun, name)
+		if err == nil {
+			err = s.opts.Driver.Delete(ctx, at)
+		}
+		if err != nil && !absent(err) {
+			failed = errors.Join(failed, fmt.Errorf("kept metadata of %q cannot be removed: %w", gun, err))
+		}
+	}
+	return failed
 }
 
 // File returns a file of gun of at most limit bytes. Where there is none the
@@ -66,7 +80,11 @@ func (s *Store) KeepFiles(ctx context.Context, gun string, names []string) error
 		return err
 	}
 	for _, at := range objects {
-		if slices.Contains(names, path.Base(at)) || temporary(at) {
+		if slices.Contains(names, path.Base(at)) {
+			continue
+		}
+		if temporary(at) {
+			s.sweepAbandoned(ctx, at)
 			continue
 		}
 		if err := s.opts.Driver.Delete(ctx, at); err != nil && !absent(err) {

@@ -27,12 +27,14 @@ func TestFilesAreKeptByName(t *testing.T) {
 	}
 	want(s, "r/a", "timestamp", nil)
 	for name, raw := range map[string][]byte{"timestamp": one, hash(one): one, hash(two): two} {
-		if err := errors.Join(s.PutFile(ctx, "r/a", name, raw), s.PutFile(ctx, "r/b", name, raw)); err != nil {
-			t.Fatal(err)
+		for _, gun := range []string{"r/a", "r/b"} {
+			if added, err := s.PutFile(ctx, gun, name, raw); err != nil || !added {
+				t.Fatal(added, err)
+			}
 		}
 	}
-	if err := s.PutFile(ctx, "r/a", "timestamp", two); err != nil {
-		t.Fatal(err)
+	if added, err := s.PutFile(ctx, "r/a", "timestamp", two); err != nil || added {
+		t.Fatal(added, err)
 	}
 	if _, err := s.File(ctx, "r/a", "timestamp", 2); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("more than the limit: %v", err)
@@ -51,7 +53,7 @@ func TestFilesAreKeptByName(t *testing.T) {
 	want(s, "r/a", "timestamp", nil)
 	want(s, "r/b", "timestamp", one)
 	for _, name := range []string{"", "..", "a/b", "A", "a.b", hash(one) + "0"} {
-		if err := s.PutFile(ctx, "r/a", name, one); err == nil {
+		if _, err := s.PutFile(ctx, "r/a", name, one); err == nil {
 			t.Errorf("stored as %q", name)
 		}
 	}
@@ -65,12 +67,12 @@ func TestAFileThatIsBrokenIsWrittenAgain(t *testing.T) {
 	content := []byte("content")
 	name := fmt.Sprintf("%x", sha256.Sum256(content))
 	torn := state.New(state.Options{Driver: dying(driver, 2, errTorn)}) // after it has looked
-	if err := torn.PutFile(ctx, "r/a", name, content); err == nil {
+	if _, err := torn.PutFile(ctx, "r/a", name, content); err == nil {
 		t.Fatal("written")
 	}
 	s := state.New(state.Options{Driver: driver})
-	if err := s.PutFile(ctx, "r/a", name, content); err != nil {
-		t.Fatal(err)
+	if added, err := s.PutFile(ctx, "r/a", name, content); err != nil || added {
+		t.Fatal(added, err)
 	}
 	if raw, err := s.File(ctx, "r/a", name, 100); err != nil || !bytes.Equal(raw, content) {
 		t.Errorf("%q, %v", raw, err)

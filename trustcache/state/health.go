@@ -47,5 +47,10 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := d.Delete(ctx, path); err != nil {
 		return failed("delete", err)
 	}
+	for _, other := range listed {
+		if other != path {
+			s.sweepAbandoned(ctx, other) // of a check that could not end
+		}
+	}
 	return nil
 }

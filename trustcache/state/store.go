@@ -210,10 +210,15 @@ func (s *Store) sweepPast(ctx context.Context, n names) {
 		s.remove(ctx, path)
 	}
 	for _, path := range n.temporary {
-		info, err := s.opts.Driver.Stat(ctx, path)
-		if err == nil && s.opts.Now().Sub(info.ModTime()) > abandoned {
-			s.remove(ctx, path)
-		}
+		s.sweepAbandoned(ctx, path)
+	}
+}
+
+// sweepAbandoned removes what nobody can be about to use any more.
+func (s *Store) sweepAbandoned(ctx context.Context, path string) {
+	info, err := s.opts.Driver.Stat(ctx, path)
+	if err == nil && s.opts.Now().Sub(info.ModTime()) > abandoned {
+		s.remove(ctx, path)
 	}
 }
 
@@ -240,5 +245,6 @@ func (s *Store) Forget(ctx context.Context, gun string) error {
 		n.past = append(n.past, name.path(gun))
 	}
 	s.sweepPast(ctx, n)
-	return s.KeepFiles(ctx, gun, nil)
+	_ = s.KeepFiles(ctx, gun, nil) // nothing of it is believed without a state
+	return nil
 }

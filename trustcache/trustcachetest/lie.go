@@ -72,7 +72,7 @@ func NewLyingWorld(tb testing.TB) (w *World, old map[string][]byte) {
 func classes() []error {
 	return []error{
 		trustcache.ErrNoTrustData, trustcache.ErrUnpinned, trustcache.ErrMalicious,
-		trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable,
+		trustcache.ErrExpired, trustcache.ErrVanished, trustcache.ErrUnreachable, trustcache.ErrStore,
 	}
 }
 

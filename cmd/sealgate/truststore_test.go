@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"reflect"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
@@ -15,7 +19,7 @@ import (
 func TestTheTrustStoreKeepsWhatANotaryStoreMust(t *testing.T) {
 	const gun = "registry.example.com/acme/app"
 	disk := inmemory.New()
-	restarted := func() notary.Store { return trustStore{state.New(state.Options{Driver: disk})} }
+	restarted := func() notary.Store { return newTrustStore(state.New(state.Options{Driver: disk})) }
 	at := func(version int) *notary.State {
 		floor := notary.Floor{Signers: []string{"k1", "k2"}, Version: version, Payload: sha256.Sum256([]byte{byte(version)})}
 		return &notary.State{Root: []byte("root"), Anchor: []byte("anchor"), Floors: map[string][]notary.Floor{"root": {floor}, "targets/releases": {floor}}}
@@ -53,4 +57,36 @@ func TestTheTrustStoreKeepsWhatANotaryStoreMust(t *testing.T) {
 	want := at(1)
 	want.Epoch = 1
 	load(want)
+}
+
+// hanging is a driver that answers nothing and takes no notice of deadlines.
+type hanging struct {
+	driver.StorageDriver
+	until chan struct{}
+}
+
+func (h hanging) List(context.Context, string) ([]string, error) {
+	<-h.until
+	return nil, nil
+}
+
+// TestADiskThatHangsIsGivenUp, and a bounded number of what waits for it stays
+// behind.
+func TestADiskThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		until := make(chan struct{})
+		s := newTrustStore(state.New(state.Options{Driver: hanging{inmemory.New(), until}}))
+		for range maxStoring + 1 {
+			go s.Load("r/a")
+		}
+		begin := time.Now()
+		if _, err := s.Load("r/a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != storeTimeout {
+			t.Errorf("after %s: %v", time.Since(begin), err)
+		}
+		close(until)
+		synctest.Wait()
+		if _, err := s.Load("r/a"); err != nil {
+			t.Errorf("when it answers again: %v", err)
+		}
+	})
 }
