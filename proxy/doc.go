@@ -16,13 +16,15 @@
 //  5. By kind of route:
 //     - /v2/: with the client's own credentials the registry's answer, its
 //     challenge untouched; else 200.
+//     - a manifest by a tag that the repository's policy exempts: forwarded
+//     (exempt.go). Else the policy's mode decides:
 //     - a manifest by tag, enforced: the trust cache says what is signed
 //     (decide.go), the client is admitted by a by-digest read (authorise.go),
 //     and the signed digest is fetched, checked and served (manifest.go).
 //     - a manifest by tag, permissive: forwarded, and it is noted what
 //     enforcing would have made of it (permissive.go).
-//     - a tag list, enforced: the signed tags (tags.go); permissive: the
-//     registry's, with a warning.
+//     - a tag list, enforced: the signed tags (tags.go) and the registry's that
+//     are exempt; permissive: the registry's, with a warning.
 //     - a manifest, blob or referrers by digest, and everything in mode
 //     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
