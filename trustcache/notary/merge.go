@@ -11,33 +11,33 @@ import (
 // tag in targets/releases, else in targets; a tag in a child of
 // targets/releases hides the one in targets; a tag only elsewhere is unsigned,
 // and so is one that a required signer does not name with the same digest.
-func (made *memo) merge() (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
-	policy, roles := made.policy, made.roles
-	m := merger{index: map[string]int{}, hidden: map[string][]string{}}
+func (m *memo) merge() (targets []trustcache.Target, hidden []trustcache.HiddenTag) {
+	policy, roles := m.policy, m.roles
+	decided := merger{index: map[string]int{}, hidden: map[string][]string{}}
 	listed := policy.roles()
 	for _, name := range listed {
 		for _, r := range roles {
 			if r.name == name {
-				m.decide(r, true)
+				decided.decide(r, true)
 			}
 		}
 		for _, r := range roles {
 			if name != targetsName && within(r.name, name) && !slices.Contains(listed, r.name) {
-				m.decide(r, false)
+				decided.decide(r, false)
 			}
 		}
 	}
 	for _, r := range roles {
-		m.name(r)
+		decided.name(r)
 	}
-	for tag, names := range m.hidden {
+	for tag, names := range decided.hidden {
 		slices.Sort(names)
 		hidden = append(hidden, trustcache.HiddenTag{Tag: tag, Roles: names})
 	}
 	if len(policy.Required) == 0 {
-		return m.targets, hidden
+		return decided.targets, hidden
 	}
-	targets, lacking := made.demand(m.targets)
+	targets, lacking := m.demand(decided.targets)
 	return targets, append(hidden, lacking...)
 }
 
@@ -83,26 +83,26 @@ func (m *merger) name(r *targetsRole) {
 
 // demand takes out the tags that a required signer does not vouch for. Tags
 // with the same signers, nearly all of them, have one verdict.
-func (made *memo) demand(targets []trustcache.Target) (kept []trustcache.Target, lacking []trustcache.HiddenTag) {
+func (m *memo) demand(targets []trustcache.Target) (kept []trustcache.Target, lacking []trustcache.HiddenTag) {
 	verdicts := map[string][]Signer{}
 	for _, t := range targets {
 		key := strings.Join(t.Signers, "\n")
 		missing, judged := verdicts[key]
 		if !judged {
 			var named []*targetsRole
-			for _, r := range made.roles {
+			for _, r := range m.roles {
 				if slices.Contains(t.Signers, r.name) {
 					named = append(named, r)
 				}
 			}
-			missing = made.policy.missing(named, made.counted)
+			missing = m.policy.missing(named, m.counted)
 			verdicts[key] = missing
 		}
 		if missing == nil {
 			kept = append(kept, t)
 			continue
 		}
-		h := trustcache.HiddenTag{Tag: t.Tag, Roles: t.Signers, Doubt: doubt(missing, made.notes)}
+		h := trustcache.HiddenTag{Tag: t.Tag, Roles: t.Signers, Doubt: doubt(missing, m.notes)}
 		for _, s := range missing {
 			h.Missing = append(h.Missing, s.Name)
 		}
