@@ -70,11 +70,12 @@ func FuzzMatchPattern(f *testing.F) {
 	f.Add("r/prod/app", "r/prod/app")
 	f.Add("r/*/app", "r/a/app")
 	f.Add("registry/te*", "registry/team/app")
+	f.Add("r/*", "r/*")
 	f.Fuzz(func(t *testing.T, pattern, gun string) {
 		if checkPattern(pattern, []string{"r"}) == nil && Specificity(pattern) < 0 {
 			t.Fatalf("%q is accepted in a file, but is no pattern", pattern)
 		}
-		if !MatchPattern(pattern, gun) {
+		if !MatchPattern(pattern, gun) || strings.Contains(gun, "*") { // which is no name
 			return
 		}
 		prefix, wild := strings.CutSuffix(pattern, "*")
@@ -91,8 +92,9 @@ func FuzzMatchPattern(f *testing.F) {
 	})
 }
 
-// bestMatch looks at all patterns for the one that decides for the GUN: the exact name,
-// else the longest wildcard that matches. It is "" and false where none does.
+// bestMatch looks at all patterns for the one that decides for the GUN: the exact
+// name, else the longest wildcard that matches. It is "" and false where none
+// does.
 func bestMatch[V any](patterns map[string]V, gun string) (pattern string, ok bool) {
 	for p := range patterns {
 		if MatchPattern(p, gun) && (!ok || Specificity(p) > Specificity(pattern)) {
