@@ -118,12 +118,7 @@ func (g *gate) admit(ctx context.Context, r repo, authorization string, probe Ro
 	if g.auth.known(g.origin, r.gun, authorization) {
 		return true, nil
 	}
-	if g.auth.ttl <= 0 { // each request its own question
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		return g.probe(ctx, r, authorization, probe)
-	}
-	return join(ctx, &g.probes, g.flight(r, probe.Reference, authorization), probeTimeout, func(ctx context.Context) (bool, error) {
+	return share(ctx, g, &g.probes, r, probe.Reference, authorization, probeTimeout, func(ctx context.Context) (bool, error) {
 		return g.probe(ctx, r, authorization, probe)
 	})
 }

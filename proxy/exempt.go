@@ -57,23 +57,13 @@ const (
 // repository. Clients with the same credentials share one reading. The error is
 // an *Error.
 func (g *gate) exemptTags(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {
-	if g.Passthrough && g.auth.ttl <= 0 { // each request its own question
-		ctx, cancel := context.WithTimeout(ctx, g.manifestTimeout)
-		defer cancel()
-		return g.inTurn(ctx, r, policy, authorization)
-	}
-	return join(ctx, &g.fetches, g.flight(r, "tags", authorization), g.manifestTimeout, func(ctx context.Context) ([]string, error) {
-		return g.inTurn(ctx, r, policy, authorization)
+	return share(ctx, g, &g.fetches, r, "tags", authorization, g.manifestTimeout, func(ctx context.Context) ([]string, error) {
+		if err := g.lists.Acquire(ctx, 1); err != nil {
+			return nil, errUpstream(err)
+		}
+		defer g.lists.Release(1)
+		return g.readExempt(ctx, r, policy, authorization)
 	})
-}
-
-// inTurn is readExempt for a few at once.
-func (g *gate) inTurn(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {
-	if err := g.lists.Acquire(ctx, 1); err != nil {
-		return nil, errUpstream(err)
-	}
-	defer g.lists.Release(1)
-	return g.readExempt(ctx, r, policy, authorization)
 }
 
 func (g *gate) readExempt(ctx context.Context, r repo, policy *Policy, authorization string) ([]string, error) {

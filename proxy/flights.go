@@ -35,6 +35,17 @@ func join[T any](ctx context.Context, flights *singleflight.Group, key string, t
 	}
 }
 
+// share is join for what a client asks the registry, where what it was let see
+// is remembered for a while; else each request is put to the registry.
+func share[T any](ctx context.Context, g *gate, flights *singleflight.Group, r repo, what, authorization string, timeout time.Duration, do func(context.Context) (T, error)) (T, error) {
+	if g.Passthrough && g.auth.ttl <= 0 {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return do(ctx)
+	}
+	return join(ctx, flights, g.flight(r, what, authorization), timeout, do)
+}
+
 // panicError is a panic that was caught where no request's goroutine was.
 type panicError struct {
 	value any

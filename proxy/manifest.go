@@ -106,13 +106,7 @@ func (g *gate) signedManifest(ctx context.Context, r repo, authorization string,
 		}
 		return m, nil
 	}
-	if g.Passthrough && g.auth.ttl <= 0 { // each request its own question
-		ctx, cancel := context.WithTimeout(ctx, g.manifestTimeout)
-		defer cancel()
-		return g.fetchManifest(ctx, r, authorization, digest)
-	}
-	// Callers with the same credentials share one fetch.
-	return join(ctx, &g.fetches, g.flight(r, digest.String(), authorization), g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
+	return share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
 		return g.fetchManifest(ctx, r, authorization, digest)
 	})
 }

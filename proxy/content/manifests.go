@@ -117,7 +117,8 @@ func Check(digest [sha256.Size]byte, body []byte, mediaType string) (*Manifest, 
 	}}, nil
 }
 
-// Put holds a manifest for a repository of the registry at origin, unless it alone exceeds the bound.
+// Put holds a manifest for a repository of the registry at origin, unless it
+// alone exceeds the bound.
 func (m *Manifests) Put(origin, repository string, v *Manifest) {
 	k := key{origin, repository, v.sum}
 	if size(k, v) > m.most {
