@@ -139,6 +139,12 @@ type Storage struct {
 	Parameters map[string]any
 }
 
+// RootDirectory is the directory of Filesystem; empty for other drivers.
+func (s Storage) RootDirectory() string {
+	root, _ := s.Parameters["rootdirectory"].(string)
+	return root
+}
+
 // String names the driver only: parameters of some drivers are secrets.
 func (s Storage) String() string { return fmt.Sprintf("{%s}", s.Driver) }
 

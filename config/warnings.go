@@ -28,7 +28,7 @@ func (c *Config) Warnings() []string {
 	}
 	if c.Storage.Driver == InMemory {
 		warn("storage", "trust state is kept in memory, and forgotten when the process ends: older signed metadata is accepted after a restart; use filesystem")
-	} else if root, _ := c.Storage.Parameters["rootdirectory"].(string); writableByOthers(root) {
+	} else if root := c.Storage.RootDirectory(); writableByOthers(root) {
 		warn("storage.filesystem.rootdirectory", "%q can be written by other users: trust state in it protects nothing against them; chmod go-w", root)
 	}
 	for i := range c.Registries {

@@ -27,10 +27,10 @@ func forgetCommand(stdout io.Writer) *cobra.Command {
 		Long: `Tell the running server to forget the root, the versions and the tags that it
 remembers of a repository, so that trust in it begins anew with the pins of the
 configuration; where no server runs, what is stored is forgotten (do it as the
-user that the server runs as). A GUN is what publishers type, without a tag: the registry's name,
-"/", the repository. Do this only when the publisher says that the keys were
-reset: what is forgotten is what protects against older versions being played
-back. Where the repository is pinned, change the pin and reload first.
+user that the server runs as). A GUN is what publishers type, without a tag: the
+registry's name, "/", the repository. Do this only when the publisher says that
+the keys were reset: what is forgotten is what protects against older versions
+being played back. Where the repository is pinned, change the pin and reload first.
 
 Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -69,7 +69,6 @@ Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
 // forget asks the server that runs; where none does, it is done here, if there
 // is something that outlives a server.
 func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, err error) {
-	lasts := cfg.Storage.Driver == config.Filesystem
 	if cfg.Admin.Control == "" {
 		return false, errors.New("the configuration names no control socket: set admin.control, or restart the server where storage is inmemory")
 	}
@@ -78,7 +77,7 @@ func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, er
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return false, nil
-	case errors.Is(err, admin.ErrNotRunning) && lasts:
+	case errors.Is(err, admin.ErrNotRunning) && cfg.Storage.Driver == config.Filesystem:
 		if err := checkOwner(cfg.Storage); err != nil {
 			return false, err
 		}

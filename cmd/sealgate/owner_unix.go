@@ -13,7 +13,7 @@ import (
 // checkOwner refuses to write into what another user's server has to write to:
 // that could not use it any more.
 func checkOwner(s config.Storage) error {
-	root, _ := s.Parameters["rootdirectory"].(string)
+	root := s.RootDirectory()
 	info, err := os.Stat(root)
 	if err != nil {
 		return err

@@ -24,8 +24,7 @@ const clockFile = "clock"
 type remembered struct {
 	store     notary.Store
 	files     notary.Files // nil where nothing outlives the process
-	onStorage trustStore   // what both are then
-	kept      *state.Store // what that is on; nil where nothing outlives the process
+	onStorage *trustStore  // what both are then; nil likewise
 	clock     *state.Clock // nil without a state directory
 	notBefore time.Time    // of a clock that is only read
 
@@ -58,7 +57,7 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		return nil, err
 	}
 	onStorage := newTrustStore(kept)
-	m.store, m.files, m.onStorage, m.kept = onStorage, onStorage, onStorage, kept
+	m.store, m.files, m.onStorage = onStorage, onStorage, &onStorage
 	empty, err := do(onStorage, kept.Empty)
 	if err == nil {
 		err = doOnly(onStorage, kept.Check)
@@ -75,7 +74,7 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 // openStorage opens the filesystem driver, for this user alone where there is no
 // directory yet.
 func openStorage(s config.Storage) (*state.Store, error) {
-	root, _ := s.Parameters["rootdirectory"].(string) // checked by package config
+	root := s.RootDirectory()
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
 	}
@@ -124,13 +123,13 @@ const checkEvery = 10 * time.Second
 
 // ready is nil while the storage can be used.
 func (m *remembered) ready() error {
-	if m.kept == nil {
+	if m.onStorage == nil {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Since(m.checked) >= checkEvery {
-		m.usable = doOnly(m.onStorage, m.kept.Check)
+		m.usable = doOnly(*m.onStorage, m.onStorage.kept.Check)
 		m.checked = time.Now()
 	}
 	return m.usable
@@ -176,8 +175,7 @@ func openReadOnly(cfg *config.Config) (*remembered, error) {
 			return nil, fmt.Errorf("state-dir: %w", err)
 		}
 	}
-	root, _ := cfg.Storage.Parameters["rootdirectory"].(string)
-	if _, err := os.Stat(root); cfg.Storage.Driver != config.Filesystem || errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(cfg.Storage.RootDirectory()); cfg.Storage.Driver != config.Filesystem || errors.Is(err, os.ErrNotExist) {
 		return m, nil
 	}
 	kept, err := openStorage(cfg.Storage)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,11 +61,9 @@ func do[T any](s trustStore, op func(context.Context) (T, error)) (T, error) {
 	}
 }
 
-// none is the value of what has only an error.
-type none struct{}
-
+// doOnly is do for an op that has only an error.
 func doOnly(s trustStore, op func(context.Context) error) error {
-	_, err := do(s, func(ctx context.Context) (none, error) { return none{}, op(ctx) })
+	_, err := do(s, func(ctx context.Context) (struct{}, error) { return struct{}{}, op(ctx) })
 	return err
 }
 
@@ -114,7 +113,7 @@ func toKeep(st *notary.State) *state.State {
 
 // PutFile implements notary.Files.
 func (s trustStore) PutFile(gun, name string, raw []byte) (added bool, err error) {
-	content := append([]byte(nil), raw...) // the caller's is used again, should this be given up
+	content := bytes.Clone(raw) // the caller's is used again, should this be given up
 	return do(s, func(ctx context.Context) (bool, error) { return s.kept.PutFile(ctx, gun, name, content) })
 }
 
