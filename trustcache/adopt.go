@@ -41,8 +41,8 @@ func (c *Cache) bequeath(heir func(*Snapshot, time.Time)) []*state {
 }
 
 // inherit takes an answer that landed in the cache before, as it is judged here,
-// where it is newer than what is known here. What is not known here, because it was forgotten or
-// is no longer vouched for, stays unknown.
+// where it is newer than what is known here. What is not known here, because it
+// was forgotten or is no longer vouched for, stays unknown.
 func (c *Cache) inherit(landed, judged *Snapshot, contact time.Time) {
 	c.mu.Lock()
 	if st, ok := c.known.Peek(landed.gun); ok && judged != nil && st.contact.Before(contact) {

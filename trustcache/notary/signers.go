@@ -29,13 +29,9 @@ func (f *floors) count(policy *Policy, roles []*targetsRole) counted {
 						where = counted{}
 					}
 					where[r.name] = append(where[r.name], key)
+					f.raiseSigner(key, r)
 				}
 			}
-		}
-	}
-	for role, keys := range where {
-		for _, key := range keys {
-			f.raiseSigner(key, roles[slices.IndexFunc(roles, func(r *targetsRole) bool { return r.name == role })])
 		}
 	}
 	return where
