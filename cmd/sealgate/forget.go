@@ -85,7 +85,8 @@ func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, er
 		if err != nil {
 			return false, err
 		}
-		return notary.New(notary.Options{Store: newTrustStore(kept)}).Forget(gun)
+		store := newTrustStore(kept)
+		return notary.New(notary.Options{Store: store, Files: store}).Forget(gun)
 	}
 	return err == nil, err
 }

@@ -82,3 +82,30 @@ func TestForgetAsksTheServerForWhatIsAGUN(t *testing.T) {
 	}
 	forget(t, exitFailed, "no control socket", "--config", without, app)
 }
+
+// TestForgetWithoutAServerDropsWhatOnlyFilesAreLeftOf: without their state the
+// server refuses them and names this command, which must then find them.
+func TestForgetWithoutAServerDropsWhatOnlyFilesAreLeftOf(t *testing.T) {
+	dir := t.TempDir()
+	path := file(t, "proxy.yaml", goodConfig+"storage: {filesystem: {rootdirectory: "+dir+"}}\nadmin: {control: "+filepath.Join(dir, "c.sock")+"}\n")
+	cfg, err := loadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := openStorage(cfg.Storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const gun = "registry.example.com/acme/app"
+	if _, err := newTrustStore(kept).PutFile(gun, "timestamp", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		code int
+		says string
+	}{{0, gun + ": forgotten"}, {exitFailed, "nothing was remembered"}} {
+		if code, stdout, stderr := call(t, "forget", "--config", path, gun); code != want.code || !strings.Contains(stdout, want.says) {
+			t.Errorf("exit %d, %s%s: want %d, %s", code, stdout, stderr, want.code, want.says)
+		}
+	}
+}
