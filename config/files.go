@@ -13,11 +13,7 @@ func (v *validator) certificates(key, file string) {
 	if file == "" {
 		return
 	}
-	data, err := readFile(file)
-	if err == nil {
-		_, err = parseCertificates(data, file)
-	}
-	if err != nil {
+	if _, err := LoadCertificates(file); err != nil {
 		v.add(key, "%s", err)
 	}
 }
@@ -40,6 +36,17 @@ func (v *validator) pair(certKey, certFile, keyKey, keyFile string) {
 	if keyErr != nil {
 		v.add(keyKey, "%s", keyErr)
 	}
+}
+
+// LoadCertificates reads the certificates in a PEM file, of which there has to be
+// one. It reads the file anew each time, for what has changed since the
+// configuration was checked.
+func LoadCertificates(file string) ([]*x509.Certificate, error) {
+	data, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return parseCertificates(data, file)
 }
 
 // parseCertificates returns the certificates in PEM text, of which there has to

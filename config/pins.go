@@ -63,15 +63,10 @@ func (v *validator) pattern(key, pattern string) {
 	}
 }
 
-// LoadCAs reads the certificate authorities in a PEM file, of which there has
-// to be one. Other certificates in it do not count. It reads the file anew each
-// time, for what has changed since the configuration was checked.
+// LoadCAs is LoadCertificates for certificate authorities, of which there has to
+// be one. Other certificates in the file do not count.
 func LoadCAs(file string) ([]*x509.Certificate, error) {
-	data, err := readFile(file)
-	if err != nil {
-		return nil, err
-	}
-	all, err := parseCertificates(data, file)
+	all, err := LoadCertificates(file)
 	if err != nil {
 		return nil, err
 	}

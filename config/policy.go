@@ -51,17 +51,12 @@ func (v *validator) signers(path string, signers map[string]Signer) {
 // signerCertificates checks that a file holds certificates of keys that Notary
 // signs with.
 func (v *validator) signerCertificates(key, file string) {
-	v.certificates(key, file)
-	if file == "" || v.wrong[key] {
+	if file == "" {
 		return
 	}
-	data, err := readFile(file)
+	certificates, err := LoadCertificates(file)
 	if err != nil {
-		return // has just been read
-	}
-	certificates, err := parseCertificates(data, file)
-	if err != nil {
-		return
+		v.add(key, "%s", err)
 	}
 	for _, cert := range certificates {
 		switch cert.PublicKey.(type) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/trustcache/notary"
 )
 
@@ -27,7 +28,7 @@ func startNotary(dir, addr string, ca *authority) (*notaryServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := json.Marshal(map[string]any{
+	settings, err := json.Marshal(map[string]any{
 		"server":        map[string]string{"http_addr": addr, "tls_cert_file": cert, "tls_key_file": key},
 		"trust_service": map[string]string{"type": "local", "hostname": "", "port": "", "key_algorithm": "ecdsa"},
 		"storage":       map[string]string{"backend": "memory"},
@@ -37,7 +38,7 @@ func startNotary(dir, addr string, ca *authority) (*notaryServer, error) {
 		return nil, err
 	}
 	file := filepath.Join(dir, "notary-server.json")
-	if err := os.WriteFile(file, config, 0o600); err != nil {
+	if err := os.WriteFile(file, settings, 0o600); err != nil {
 		return nil, err
 	}
 	p, err := start("notary-server", filepath.Join(dir, "notary-server.log"), nil, "notary-server", "-config", file)
@@ -164,11 +165,11 @@ func (p *publisher) delegateTo(certFile, gun, role string, paths ...string) erro
 
 // canonicalID is that of the key of a certificate.
 func canonicalID(certFile string) (string, error) {
-	pem, err := os.ReadFile(certFile)
+	certificates, err := config.LoadCertificates(certFile)
 	if err != nil {
 		return "", err
 	}
-	ids, err := notary.CertificateKeys(pem)
+	ids, err := notary.CertificateKeys(certificates)
 	if err != nil {
 		return "", err
 	}

@@ -230,12 +230,12 @@ func readSigners(ct config.ContentTrust) (map[string]notary.Signer, error) {
 	for name, s := range ct.Signers {
 		made := notary.Signer{Name: name, Keys: s.Keys, Role: s.Role}
 		if s.CertFile != "" {
-			pem, err := os.ReadFile(s.CertFile)
+			certificates, err := config.LoadCertificates(s.CertFile)
 			if err == nil {
-				made.Keys, err = notary.CertificateKeys(pem)
+				made.Keys, err = notary.CertificateKeys(certificates)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("content-trust.signers.%s: %s: %w", name, s.CertFile, err)
+				return nil, fmt.Errorf("content-trust.signers.%s.cert-file: %w", name, err)
 			}
 		}
 		signers[name] = made

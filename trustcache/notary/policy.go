@@ -2,8 +2,6 @@ package notary
 
 import (
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"slices"
 	"strings"
 
@@ -33,27 +31,16 @@ type Signer struct {
 	Role string
 }
 
-// CertificateKeys returns the canonical IDs of the keys of PEM certificates, for
-// Signer.Keys. What else is in the bundle is left out; it is an error where
-// there is no certificate, or one that cannot be used.
-func CertificateKeys(bundle []byte) ([]string, error) {
+// CertificateKeys returns the canonical IDs of the keys of certificates, for
+// Signer.Keys. It is an error where Notary cannot use one.
+func CertificateKeys(certificates []*x509.Certificate) ([]string, error) {
 	var ids []string
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, err
-		}
+	for _, cert := range certificates {
 		key, err := bareKey(cert.PublicKey)
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, key.ID())
-	}
-	if ids == nil {
-		return nil, errors.New("no certificate in it")
 	}
 	return ids, nil
 }
