@@ -54,12 +54,22 @@ func newAuthority(dir string) (*authority, error) {
 
 // serverPair writes a certificate for loopback and its key, and returns their paths.
 func (a *authority) serverPair(name string) (certFile, keyFile string, err error) {
+	return a.pairFor(name, "127.0.0.1", "localhost", registryName)
+}
+
+// pairFor is serverPair for these names and IP addresses.
+func (a *authority) pairFor(name string, hosts ...string) (certFile, keyFile string, err error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
 		NotAfter:    time.Now().Add(12 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:    []string{"localhost", registryName},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
 	}
 	return writePair(a.dir, name, template, a.cert, a.key)
 }
