@@ -187,8 +187,10 @@ type Registry struct {
 	// without a port stands for every port. An IPv6 address has brackets only
 	// where it has a port. Default (also when empty): Name alone.
 	Hosts []string
-	// MirrorHosts are Hosts on which containerd's ?ns= may choose this
-	// registry. Default none; others are not supported yet.
+	// MirrorHosts are Host headers (as in Hosts, without AnyHost) on which
+	// containerd's ?ns= may choose this registry, by Name or one of Hosts. Several
+	// registries may share one, and it may be in Hosts of one of them or of
+	// another, which is meant where there is no ns. Default none.
 	MirrorHosts []string
 	// Upstream is the registry itself: http or https, no user, query or
 	// fragment; a path (put before /v2/) has no trailing slash. Required.

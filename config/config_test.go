@@ -118,6 +118,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 			{
 				Name:           "docker.io",
 				Hosts:          []string{"mirror.example.com", "10.1.2.3", "fd00::1", "[::1]:5000", "*"},
+				MirrorHosts:    []string{"mirror.example.com", "::1"},
 				Upstream:       mustURL(t, "https://registry-1.docker.io"),
 				UpstreamCAFile: in("ca.pem"),
 				Credentials:    Credentials{Kind: Anonymous},
@@ -132,6 +133,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 			},
 			{
 				Name: "registry.example.com", Hosts: []string{"registry.example.com"},
+				MirrorHosts: []string{"mirror.example.com"},
 				Upstream:    mustURL(t, "http://[::1]:5000"),
 				Credentials: Credentials{Kind: Passthrough}, Redirects: "pass", Denial: "not-found", SignatureTags: "hidden",
 				Notary: Notary{URL: mustURL(t, "http://my_notary:4443"), Credentials: Credentials{Kind: Anonymous}, Expose: "never"},

@@ -96,6 +96,7 @@ func checkConfig(t *testing.T, c *Config) {
 		is(r.Notary.URL != nil || c.ContentTrust.Mode == Disabled, "enforced and permissive need a Notary")
 		is((r.Notary.CertFile == "") == (r.Notary.KeyFile == ""), "cert-file and key-file come together")
 		is(!slices.Contains(r.RedirectHosts, AnyHost), "redirect-hosts are named")
+		is(!slices.Contains(r.MirrorHosts, AnyHost), "mirror-hosts are named")
 		is(r.Redirects == RedirectsPass && r.Denial == DenialNotFound && r.SignatureTags == SignatureTagsHidden && !r.Push, "words are filled in")
 		is(r.Credentials.Kind == Passthrough || r.Credentials.Kind == Anonymous, "credentials")
 		is(r.Notary.Credentials.Kind == Anonymous && r.Notary.Expose != "", "notary")

@@ -96,7 +96,7 @@ func (d *decoder) registry(r *Registry) setter {
 	return d.block(keys{
 		"name":             d.text(&r.Name),
 		"hosts":            listOf(d, &r.Hosts, "hosts", d.host),
-		"mirror-hosts":     d.texts(&r.MirrorHosts),
+		"mirror-hosts":     listOf(d, &r.MirrorHosts, "hosts", d.host),
 		"upstream":         parsed(d, &r.Upstream, "a URL", parseURL),
 		"upstream-ca-file": d.path(&r.UpstreamCAFile),
 		"credentials":      d.credentials(&r.Credentials, Passthrough, Anonymous, DockerConfig),

@@ -47,7 +47,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
-		{inRegistry, "mirror-hosts: []", []string{"mirror-hosts: [m.example.com]"}, "registries[0].mirror-hosts"},
 		{inRegistry, "credentials: passthrough", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].credentials"},
 		{inRegistry, "credentials: anonymous", []string{"credentials: docker-config"}, "registries[0].credentials"},
 		{inRegistry, "realms: []", []string{"realms: [auth.example.com]"}, "registries[0].realms"},

@@ -194,6 +194,14 @@ func (v *validator) registry(path string, r *Registry) {
 	if r.UpstreamCAFile != "" && r.Upstream != nil && r.Upstream.Scheme == "http" {
 		v.add(at("upstream-ca-file"), "has no meaning for an http:// upstream: write https://, or leave it out")
 	}
+	mirrors := map[string]string{}
+	for i, host := range r.MirrorHosts {
+		key := element(at("mirror-hosts"), i)
+		if host == AnyHost {
+			v.add(key, `"*" is not accepted here: where "*" stands in hosts, ns chooses among all registries`)
+		}
+		v.distinct(mirrors, host, key, "leave it out")
+	}
 	for i, host := range r.RedirectHosts {
 		if host == AnyHost {
 			v.add(element(at("redirect-hosts"), i), `"*" is not accepted here: name the hosts that redirects may lead to`)
@@ -201,7 +209,6 @@ func (v *validator) registry(path string, r *Registry) {
 	}
 	v.notary(at("notary"), r)
 
-	v.later(at("mirror-hosts"), len(r.MirrorHosts) > 0, "leave it out")
 	v.credentials(at("credentials"), r.Credentials, Passthrough, Anonymous)
 	v.later(at("realms"), len(r.Realms) > 0, "leave it out; realms on the upstream's own host are allowed")
 	v.later(at("redirects"), r.Redirects != RedirectsPass, "write "+RedirectsPass)

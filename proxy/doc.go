@@ -8,10 +8,14 @@
 //
 //  1. CONNECT, TRACE and the target "*" are refused with 405.
 //  2. The Host chooses the registry: none or a malformed one is 400, one that
-//     nobody configured 421. A target in absolute form counts as its Host.
+//     nobody configured 421. A target in absolute form counts as its Host. On a
+//     mirror host, and on one that only "*" covers, containerd's ns chooses: one
+//     that names none of the registries there is 421. Elsewhere it is dropped,
+//     and no upstream ever hears it.
 //  3. Methods other than GET and HEAD are refused: 405 below /v2/, else 404.
 //  4. The target is parsed into a Route (route.go); what is not in canonical
-//     form is 404, a malformed digest or page 400. From here on only the Route
+//     form is 404, a malformed digest or page 400. At Docker Hub a name of one
+//     component gets its "library/" (dockerhub.go). From here on only the Route
 //     speaks; the upstream hears nothing of what was refused.
 //  5. By kind of route:
 //     - /v2/: with the client's own credentials the registry's answer, its
@@ -31,6 +35,4 @@
 //     client may know of it (trust.go).
 //  6. Any error becomes an answer in one place (errors.go), and one access
 //     line and one Outcome say what happened (access.go).
-//
-// Known gap: containerd's ns is dropped and never chooses a registry yet.
 package proxy

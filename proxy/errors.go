@@ -76,6 +76,13 @@ func errDigestInvalid(digest string) *Error {
 		Message: fmt.Sprintf("%.200q is not a digest: sha256: and 64 (or sha512: and 128) lower-case hexadecimal digits are expected", digest)}
 }
 
+// errNamespace: containerd's ns asks this host for a registry that it is no
+// mirror of.
+func errNamespace(ns string) *Error {
+	return &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-namespace",
+		Message: fmt.Sprintf("ns=%.130q names no registry that is configured for this host: its name or one of its hosts is expected, once", ns)}
+}
+
 func errPage(key, value string) *Error {
 	code := codePageInvalid
 	if key == "last" {

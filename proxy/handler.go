@@ -51,11 +51,16 @@ type Policy struct {
 // URL and Upstream are required, Trust unless Policy disables it for all.
 type Registry struct {
 	// Name is what publishers typed when they signed: the GUN of a repository
-	// is Name, "/", repository.
+	// is Name, "/", repository. DockerHub has rules of its own (Repository).
 	Name string
 	// Hosts are the Host headers that mean this registry: a host, for any
 	// port, a host:port, or "*" for all that no other registry names.
 	Hosts []string
+	// MirrorHosts are Host headers, as in Hosts but without "*", on which
+	// containerd's ?ns= may choose this registry, by its Name or one of its Hosts;
+	// several registries may share one. On a Host that only "*" covers ns chooses
+	// among all registries. Nil means none.
+	MirrorHosts []string
 	// URL is the registry's address; its path comes before /v2/.
 	URL *url.URL
 	// Upstream sends requests of our own to the registry, probes and the
@@ -109,7 +114,7 @@ type Options struct {
 // Handler is the gate. It is safe for concurrent use.
 type Handler struct {
 	opts   Options
-	gates  hosts
+	gates  *hosts
 	shared *shared
 }
 
@@ -143,8 +148,8 @@ func New(opts Options) *Handler {
 	if opts.ManifestTimeout <= 0 {
 		opts.ManifestTimeout = manifestTimeout
 	}
-	h := &Handler{opts: opts, gates: hosts{named: map[string]*gate{}}}
-	h.shared = newShared(opts)
+	h := &Handler{opts: opts, shared: newShared(opts)}
+	var gates []*gate
 	for _, reg := range opts.Registries {
 		if reg.Bodies == nil {
 			reg.Bodies = reg.Upstream
@@ -153,13 +158,14 @@ func New(opts Options) *Handler {
 			enforced := &Policy{}
 			reg.Policy = func(string) *Policy { return enforced }
 		}
-		h.gates.add(reg.Hosts, &gate{
+		gates = append(gates, &gate{
 			Registry:         reg,
 			shared:           h.shared,
 			origin:           reg.URL.String(),
 			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Hosts: reg.RedirectHosts},
 		})
 	}
+	h.gates = newHosts(gates)
 	return h
 }
 
@@ -253,6 +259,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		return errNoRoute
 	}
 	route, err := Parse(target)
+	if err == nil {
+		route, err = g.official(route)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,24 +7,50 @@ import (
 	"strings"
 )
 
-// hosts finds the registry for a Host header: by host:port, then by host for
-// any port, then "*".
+// hosts finds the registry for a request: by Host as host:port, then as host for
+// any port, then "*"; on a mirror host, and on one that only "*" covers,
+// containerd's ns comes first.
 type hosts struct {
 	named  map[string]*gate // in lower case
 	others *gate            // "*"
+
+	mirrors map[string]namespaces // by mirror host, as in named
+	all     namespaces
 }
 
-func (h *hosts) add(names []string, g *gate) {
-	for _, name := range names {
-		if name == "*" {
-			h.others = g
-			continue
+// newHosts takes names before hosts, so that ns means the registry of that name
+// where another one has it as a host.
+func newHosts(gates []*gate) *hosts {
+	h := &hosts{named: map[string]*gate{}, mirrors: map[string]namespaces{}, all: newNamespaces(gates)}
+	listed := map[string][]*gate{}
+	for _, g := range gates {
+		for _, name := range g.Hosts {
+			if name == anyHost {
+				h.others = g
+				continue
+			}
+			h.named[canonicalHost(name)] = g
 		}
-		if _, _, err := net.SplitHostPort(name); err != nil {
-			name = bracketed(strings.Trim(name, "[]"))
+		for _, name := range g.MirrorHosts {
+			name = canonicalHost(name)
+			listed[name] = append(listed[name], g)
 		}
-		h.named[strings.ToLower(name)] = g
 	}
+	for name, gates := range listed {
+		h.mirrors[name] = newNamespaces(gates)
+	}
+	return h
+}
+
+// anyHost in Registry.Hosts stands for every Host that no registry names.
+const anyHost = "*"
+
+// canonicalHost is a configured host as a Host header has it, in lower case.
+func canonicalHost(name string) string {
+	if _, _, err := net.SplitHostPort(name); err != nil {
+		name = bracketed(strings.Trim(name, "[]"))
+	}
+	return strings.ToLower(name)
 }
 
 // hostGrammar is a Host header (RFC 9110 section 7.2): a name, an IPv4 or
@@ -48,32 +74,63 @@ func (h *hosts) choose(r *http.Request) (*gate, string, error) {
 	if other, ok := r.Header["Host"]; ok && (len(other) != 1 || !strings.EqualFold(other[0], host)) {
 		return nil, "", errBadHost
 	}
-	if g, ok := h.named[host]; ok { // the most frequent case, and in the grammar
+	if g, ok := h.named[host]; ok && len(h.mirrors) == 0 { // the most frequent case, and in the grammar
 		return g, target, nil
 	}
 	if !hostGrammar.MatchString(host) {
 		return nil, "", errBadHost
 	}
-	g := h.find(strings.ToLower(host))
-	switch {
-	case g == nil && absolute:
-		return nil, "", errBadHost
-	case g == nil:
-		return nil, "", errHost
+	g, err := h.find(strings.ToLower(host), target)
+	if err == errHost && absolute {
+		err = errBadHost
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	return g, target, nil
 }
 
-func (h *hosts) find(host string) *gate {
-	if g, ok := h.named[host]; ok {
-		return g
-	}
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		if g, ok := h.named[bracketed(name)]; ok {
-			return g
+// find returns the registry for a Host in lower case. What ns names is decided
+// among few, and a namespace that none of them has is refused: the answer of
+// another registry would be a lie.
+func (h *hosts) find(host, target string) (*gate, error) {
+	g, named := lookup(h.named, host)
+	among, mirror := lookup(h.mirrors, host)
+	if !named {
+		g = h.others
+		if !mirror && g != nil {
+			among, mirror = h.all, true
 		}
 	}
-	return h.others
+	if mirror {
+		ns, given, err := namespace(target)
+		switch {
+		case err != nil:
+			return nil, err
+		case given && among[ns] == nil:
+			return nil, errNamespace(ns)
+		case given:
+			return among[ns], nil
+		}
+	}
+	if g == nil {
+		return nil, errHost
+	}
+	return g, nil
+}
+
+// lookup finds a host:port, then its host for any port.
+func lookup[T any](by map[string]T, host string) (T, bool) {
+	if found, ok := by[host]; ok {
+		return found, true
+	}
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		var none T
+		return none, false
+	}
+	found, ok := by[bracketed(name)]
+	return found, ok
 }
 
 // bracketed is a host without a port as a Host header has it: an IPv6 address

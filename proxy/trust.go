@@ -30,7 +30,7 @@ const (
 // Sealgate's own credentials for the Notary server are never used.
 func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) error {
 	name, ok := strings.CutPrefix(route.Repository, g.Name+"/")
-	if !ok || !validName(name) || g.NotaryURL == nil || g.Expose == ExposeNever {
+	if !ok || !validName(name) || Repository(g.Name, name) != name || g.NotaryURL == nil || g.Expose == ExposeNever {
 		return errNoTrustFile
 	}
 	if g.Expose == ExposeAuto {

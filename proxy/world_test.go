@@ -673,12 +673,17 @@ func (p *pretend) fail(repository string, err error) {
 
 // sign makes the targets what is signed in the repository.
 func (p *pretend) sign(repository string, targets ...trustcache.Target) {
+	p.signGUN(gun(repository), targets...)
+}
+
+// signGUN is sign for a repository of any registry.
+func (p *pretend) signGUN(gun string, targets ...trustcache.Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.views == nil {
 		p.views = map[string]trustcache.View{}
 	}
-	p.views[gun(repository)] = trustcache.View{Snapshot: trustcache.NewSnapshot(trustcache.Contents{GUN: gun(repository), Targets: targets})}
+	p.views[gun] = trustcache.View{Snapshot: trustcache.NewSnapshot(trustcache.Contents{GUN: gun, Targets: targets})}
 }
 
 // stale makes the view of the repository stale for the reason err.

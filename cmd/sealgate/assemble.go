@@ -133,6 +133,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 	made := proxy.Registry{
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
+		MirrorHosts:   reg.MirrorHosts,
 		URL:           reg.Upstream,
 		Upstream:      l.metrics.Transport(reg.Name, admin.RegistryServer, asking),
 		Bodies:        l.metrics.Transport(reg.Name, admin.RegistryServer, bodies),

@@ -28,7 +28,8 @@ func forgetCommand(stdout io.Writer) *cobra.Command {
 remembers of a repository, so that trust in it begins anew with the pins of the
 configuration; where no server runs, what is stored is forgotten (do it as the
 user that the server runs as). A GUN is what publishers type, without a tag: the
-registry's name, "/", the repository. Do this only when the publisher says that
+registry's name, "/", the repository (for one of Docker Hub, its short name will
+do, where docker.io is configured). Do this only when the publisher says that
 the keys were reset: what is forgotten is what protects against older versions
 being played back. Where the repository is pinned, change the pin and reload first.
 
@@ -42,11 +43,11 @@ Exit codes: 0 forgotten, 1 nothing was remembered or it failed, 2 bad usage.`,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		gun := args[0]
 		cfg, err := loadConfig(*path)
 		if err != nil {
 			return err
 		}
+		gun := fullName(cfg, args[0])
 		if err := checkGUN(cfg, gun); err != nil {
 			return err
 		}

@@ -35,8 +35,9 @@ gate would use it. Run it as the user that Sealgate runs as.
 Root keys are shown in the forms that pins want: the root key ID for root-keys,
 the certificate ID for cert-ids, and who issued the certificate (ca).
 
-REPO is the full name (registry.example.com/app),
-or without the registry's name where the configuration has only one registry.
+REPO is the full name (registry.example.com/app), or without the registry's name
+where the configuration has only one registry. Where it has docker.io, an image
+of Docker Hub has its short name too (alpine).
 
 Exit codes: 0 the tag is visible (without a TAG: there is trust data), 1 it is
 hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
@@ -89,6 +90,7 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 
 // parseInspect finds the registry (its index) and the GUN that arg means.
 func parseInspect(cfg *config.Config, arg string) (registry int, gun, tag string, err error) {
+	arg = fullName(cfg, arg)
 	name := arg
 	if i := strings.LastIndexByte(arg, ':'); i > strings.LastIndexByte(arg, '/') {
 		name, tag = arg[:i], arg[i+1:]

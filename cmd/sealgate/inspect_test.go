@@ -158,3 +158,45 @@ func TestInspectFindsTheRegistry(t *testing.T) {
 		}
 	}
 }
+
+// TestFamiliarNamesMeanDockerHub where it is configured, and nothing elsewhere.
+func TestFamiliarNamesMeanDockerHub(t *testing.T) {
+	hub := config.Registry{Name: "docker.io"}
+	alone := &config.Config{Registries: []config.Registry{hub}}
+	among := &config.Config{Registries: []config.Registry{{Name: "registry.example.com"}, hub, {Name: "intern"}}}
+	without := &config.Config{Registries: []config.Registry{{Name: "registry.example.com"}}}
+	for _, tc := range []struct {
+		cfg      *config.Config
+		arg      string
+		gun, tag string // "" for a usage error
+	}{
+		{alone, "alpine", "docker.io/library/alpine", ""},
+		{alone, "alpine:3.20", "docker.io/library/alpine", "3.20"},
+		{alone, "docker.io/alpine", "docker.io/library/alpine", ""},
+		{alone, "docker.io/library/alpine:3.20", "docker.io/library/alpine", "3.20"},
+		{alone, "library/alpine", "docker.io/library/alpine", ""},
+		{alone, "index.docker.io/alpine:1", "docker.io/library/alpine", "1"},
+		{alone, "team/app:1", "docker.io/team/app", "1"},
+		{alone, "registry.example.com/app", "", ""},
+		{alone, "Alpine", "", ""},
+		{alone, "alpine@sha256:" + strings.Repeat("0", 64), "", ""},
+		{among, "alpine:3.20", "docker.io/library/alpine", "3.20"},
+		{among, "registry.example.com/alpine:3.20", "registry.example.com/alpine", "3.20"},
+		{among, "intern/alpine:3.20", "intern/alpine", "3.20"},
+		{without, "alpine:3.20", "registry.example.com/alpine", "3.20"},
+		{without, "docker.io/alpine", "", ""},
+	} {
+		registry, gun, tag, err := parseInspect(tc.cfg, tc.arg)
+		if (err != nil) != (tc.gun == "") || gun != tc.gun || tag != tc.tag {
+			t.Errorf("%s: got %q %q %v, want %q %q", tc.arg, gun, tag, err, tc.gun, tc.tag)
+		}
+		if err == nil && !strings.HasPrefix(gun, tc.cfg.Registries[registry].Name+"/") {
+			t.Errorf("%s: registry %d", tc.arg, registry)
+		}
+	}
+	for _, arg := range []string{"alpine", "docker.io/alpine", "docker.io/library/alpine"} { // as forget takes them
+		if gun := fullName(among, arg); gun != "docker.io/library/alpine" || checkGUN(among, gun) != nil {
+			t.Errorf("%s is forgotten as %s: %v", arg, gun, checkGUN(among, gun))
+		}
+	}
+}
