@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -22,18 +23,27 @@ type notaryServer struct {
 	url  string
 }
 
-// startNotary starts one that knows nothing yet.
+// startNotary starts one that knows nothing yet and serves everybody.
 func startNotary(dir, addr string, ca *authority) (*notaryServer, error) {
+	return startNotaryFor(nil, dir, addr, ca)
+}
+
+// startNotaryFor starts one that serves those who have one of tokens.
+func startNotaryFor(tokens *tokenServer, dir, addr string, ca *authority) (*notaryServer, error) {
 	cert, key, err := ca.serverPair("notary")
 	if err != nil {
 		return nil, err
 	}
-	settings, err := json.Marshal(map[string]any{
+	content := map[string]any{
 		"server":        map[string]string{"http_addr": addr, "tls_cert_file": cert, "tls_key_file": key},
 		"trust_service": map[string]string{"type": "local", "hostname": "", "port": "", "key_algorithm": "ecdsa"},
 		"storage":       map[string]string{"backend": "memory"},
 		"logging":       map[string]string{"level": "info"},
-	})
+	}
+	if tokens != nil {
+		content["auth"] = map[string]any{"type": "token", "options": tokens.auth()}
+	}
+	settings, err := json.Marshal(content)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +69,7 @@ type publisher struct {
 	dir    string // docker's configuration; private keys and cached metadata are in "trust" below it
 	server string
 	ca     string
+	user   *registryUser // who it is to a Notary server that asks; nil: nobody
 }
 
 // passphrase is that of every private key: for "key generate -o" a key has no role.
@@ -71,6 +82,9 @@ func (p *publisher) cliSaying(input string, arguments ...string) (string, error)
 	var env []string
 	for _, role := range []string{"ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"} {
 		env = append(env, "NOTARY_"+role+"_PASSPHRASE="+passphrase)
+	}
+	if p.user != nil {
+		env = append(env, "NOTARY_AUTH="+base64.StdEncoding.EncodeToString([]byte(p.user.name+":"+p.user.password)))
 	}
 	return runSaying(input, env, append([]string{"notary", "-d", filepath.Join(p.dir, "trust"), "-s", p.server, "--tlscacert", p.ca}, arguments...)...)
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/sealgate/sealgate/e2e/sandbox"
 )
 
 // registry is Debian's docker-registry with an access log.
@@ -24,6 +26,8 @@ type registry struct {
 	user *registryUser
 	ca   *authority
 
+	tokens *tokenServer // nil: it asks for none
+
 	// unfiltered marks a registry that stands behind a Sealgate which is told
 	// not to enforce, so that reads by tag are right there.
 	unfiltered bool
@@ -31,8 +35,17 @@ type registry struct {
 
 type registryOptions struct {
 	plainHTTP  bool
-	user       *registryUser // whom it serves; nil: everybody
+	user       *registryUser // whom it serves, and who pushes; nil: everybody
 	unfiltered bool
+
+	// tokens makes a token service say whom the registry serves and, with
+	// notaryTokens, whom the Notary server does. It is at a loopback address of
+	// its own, or, where tokenPath is set, at that path of where gates listen,
+	// to be served by the test.
+	tokens       *sandbox.TokenOptions
+	tokenPath    string
+	notaryTokens bool
+	service      *tokenServer // what a world made of tokens
 }
 
 // registryUser is somebody whom a private registry knows.
@@ -57,7 +70,14 @@ func startRegistry(dir string, ca *authority, o registryOptions) (*registry, err
 		}
 		config += fmt.Sprintf("  tls: {certificate: %s, key: %s}\n", cert, key)
 	}
-	if o.user != nil {
+	switch {
+	case o.service != nil:
+		auth, err := json.Marshal(map[string]any{"token": o.service.auth()})
+		if err != nil {
+			return nil, err
+		}
+		config += fmt.Sprintf("auth: %s\n", auth)
+	case o.user != nil:
 		file := filepath.Join(dir, "htpasswd")
 		if err := os.WriteFile(file, []byte(o.user.name+":"+o.user.htpasswd+"\n"), 0o600); err != nil {
 			return nil, err
@@ -72,7 +92,7 @@ func startRegistry(dir string, ca *authority, o registryOptions) (*registry, err
 	if err != nil {
 		return nil, err
 	}
-	r := &registry{process: p, addr: addr, url: scheme + "://" + addr, user: o.user, ca: ca, unfiltered: o.unfiltered}
+	r := &registry{process: p, addr: addr, url: scheme + "://" + addr, user: o.user, ca: ca, tokens: o.service, unfiltered: o.unfiltered}
 	suite.registries = append(suite.registries, r)
 	if err := p.ready(15*time.Second, ca.answers(r.url+"/v2/")); err != nil {
 		p.stop(time.Second)
@@ -96,7 +116,15 @@ func (r *registry) push(repository, tag string, what remote.Taggable) (v1.Hash, 
 		transport = r.ca.transport(true)
 	}
 	options := []remote.Option{remote.WithTransport(transport), remote.WithUserAgent(publisherAgent)}
-	if r.user != nil {
+	switch {
+	case r.tokens != nil:
+		// Past the realm, which may be at a Sealgate that does not run yet.
+		token, err := r.tokens.Token(r.user.name, time.Hour, "repository:"+repository+":pull,push")
+		if err != nil {
+			return v1.Hash{}, 0, err
+		}
+		options[0] = remote.WithTransport(bearing{transport, token})
+	case r.user != nil:
 		options = append(options, remote.WithAuth(&authn.Basic{Username: r.user.name, Password: r.user.password}))
 	}
 	if err := remote.Push(ref, what, options...); err != nil {

@@ -17,6 +17,7 @@ import (
 type world struct {
 	dir      string
 	ca       *authority
+	tokens   *tokenServer // nil: there is none
 	registry *registry
 	notary   *notaryServer
 	*publisher
@@ -40,6 +41,15 @@ func newWorld(dir string, o registryOptions) (w *world, err error) {
 	if w.ca, err = newAuthority(dir); err != nil {
 		return w, err
 	}
+	if w.listen, err = freeAddress(); err != nil {
+		return w, err
+	}
+	if o.tokens != nil {
+		if err = w.startTokens(o); err != nil {
+			return w, err
+		}
+		o.service = w.tokens
+	}
 	if w.registry, err = startRegistry(dir, w.ca, o); err != nil {
 		return w, err
 	}
@@ -48,13 +58,36 @@ func newWorld(dir string, o registryOptions) (w *world, err error) {
 	if err != nil {
 		return w, err
 	}
-	if w.notary, err = startNotary(dir, address, w.ca); err != nil {
+	if w.notary, err = startNotaryFor(o.notaryService(), dir, address, w.ca); err != nil {
 		return w, err
 	}
 	w.atEnd(func() { w.notary.stop(5 * time.Second) })
 	w.publisher = &publisher{dir: filepath.Join(dir, "keys"), server: w.notary.url, ca: w.ca.file}
-	w.listen, err = freeAddress()
-	return w, err
+	if o.notaryTokens {
+		w.publisher.user = o.user
+	}
+	return w, nil
+}
+
+// startTokens makes the world's token service, and serves it where the test does
+// not. The realm has a name: crane follows none to a loopback address.
+func (w *world) startTokens(o registryOptions) (err error) {
+	address, path := w.listen, o.tokenPath
+	if path == "" {
+		path = "/token"
+		if address, err = freeAddress(); err != nil {
+			return err
+		}
+	}
+	_, port, _ := strings.Cut(address, ":")
+	if w.tokens, err = newTokens(w.dir, "https://localhost:"+port+path, *o.tokens); err != nil || o.tokenPath != "" {
+		return err
+	}
+	stop, err := serveTLS(w.ca, "tokens", address, w.tokens)
+	if err == nil {
+		w.atEnd(stop)
+	}
+	return err
 }
 
 // ownWorld is a world for one test alone.
