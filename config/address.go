@@ -131,6 +131,8 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	switch {
 	case err != nil:
 		return netip.Prefix{}, fmt.Errorf("%s is not a network: expected CIDR form, such as 10.0.0.0/8", quote(s))
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 network in IPv6 form: write it in IPv4 form, such as 10.0.0.0/8", quote(s))
 	case p != p.Masked():
 		return netip.Prefix{}, fmt.Errorf("%s has bits set outside its mask: write %s", quote(s), p.Masked())
 	}

@@ -30,8 +30,8 @@ type Config struct {
 	Listen string
 	// TLS says how clients are met. Required.
 	TLS TLS
-	// Clients says who may connect at all. Nil, the default: everybody.
-	// Not supported yet.
+	// Clients says who may connect to Listen at all. Nil, the default:
+	// everybody. It can change at run time, for connections that are open too.
 	Clients *Clients
 	// Admin places the operator's listeners.
 	Admin Admin
@@ -60,7 +60,8 @@ type TLS struct {
 	Files []KeyPair
 	// ACME obtains certificates. Not supported yet.
 	ACME *ACME
-	// PlainHTTP serves without TLS, on a loopback address only.
+	// PlainHTTP serves without TLS, on a loopback address or behind a proxy
+	// that ends TLS.
 	PlainHTTP *PlainHTTP
 }
 
@@ -95,18 +96,22 @@ type ACME struct {
 // PlainHTTP configures serving without TLS.
 type PlainHTTP struct {
 	// BehindTLSProxy says that a proxy in front ends TLS, so that Listen need
-	// not be loopback. Default false; true is not supported yet.
+	// not be loopback. Default false.
 	BehindTLSProxy bool
-	// TrustedProxies are the networks that proxy connects from. Default none;
-	// others are not supported yet.
+	// TrustedProxies are the networks that the proxy connects from: every other
+	// connection is refused, and a client's address is the rightmost entry of
+	// X-Forwarded-For that is in none of them. Required with BehindTLSProxy, and
+	// empty without; none is all addresses.
 	TrustedProxies []netip.Prefix
 }
 
-// Clients says who may connect. Not supported yet.
+// Clients says who may connect. At least one field is set.
 type Clients struct {
-	// CAFile holds the CAs of client certificates. Empty: none are asked for.
+	// CAFile is the absolute path of the PEM CAs (see LoadCAs) of client
+	// certificates, which every client then needs; it is read again when it
+	// changes. Empty: none are asked for, as always without TLS.
 	CAFile string
-	// Allow lists the networks that clients may come from. Empty: any.
+	// Allow lists the networks that clients may come from. Nil: any.
 	Allow []netip.Prefix
 }
 

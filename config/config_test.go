@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -110,6 +111,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 	want := &Config{
 		Listen:       ":443",
 		TLS:          TLS{Files: []KeyPair{{in("tls.crt"), in("tls.key")}, {in("tls.crt"), in("tls.key")}}},
+		Clients:      &Clients{CAFile: in("authority.pem"), Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
 		Admin:        Admin{Listen: "[::1]:8444", Control: in("c.sock")},
 		DrainTimeout: time.Hour,
 		StateDir:     in("state"),

@@ -41,9 +41,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inTLS, "acme: null, self-signed: {}", []string{
 			"acme: {}", `acme: {domains: [a.example.com], email: a@example.com, directory: "https://ca.example.com", ca-file: ca.pem, http-listen: ":80"}`,
 		}, "tls.acme"},
-		{inTLS, "plain-http: {behind-tls-proxy: false}", []string{"plain-http: {behind-tls-proxy: true}"}, "tls.plain-http.behind-tls-proxy"},
-		{inTLS, "plain-http: {trusted-proxies: []}", []string{"plain-http: {trusted-proxies: [10.0.0.0/8]}"}, "tls.plain-http.trusted-proxies"},
-		{topLevel, "clients: null", []string{"clients: {}", "clients: {ca-file: ca.pem}", "clients: {allow: [10.0.0.0/8, '::/0']}"}, "clients"},
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -22,6 +23,9 @@ func (v *validator) trustPinning(path string, p *TrustPinning) {
 		if file == "" {
 			v.require(key, false, "is missing: expected the path of a PEM file of certificate authorities, or leave the pattern out")
 		} else if _, err := LoadCAs(file); err != nil {
+			if errors.Is(err, errNoAuthority) {
+				err = fmt.Errorf("%w: expected one that issues root certificates (a root certificate itself is pinned by its ID, in cert-ids)", err)
+			}
 			v.add(key, "%s", err)
 		}
 	}
@@ -63,6 +67,8 @@ func (v *validator) pattern(key, pattern string) {
 	}
 }
 
+var errNoAuthority = errors.New("holds no certificate authority")
+
 // LoadCAs is LoadCertificates for certificate authorities, of which there has to
 // be one. Other certificates in the file do not count.
 func LoadCAs(file string) ([]*x509.Certificate, error) {
@@ -72,7 +78,7 @@ func LoadCAs(file string) ([]*x509.Certificate, error) {
 	}
 	cas := slices.DeleteFunc(all, func(c *x509.Certificate) bool { return !c.IsCA })
 	if len(cas) == 0 {
-		return nil, fmt.Errorf("%s holds no certificate authority: expected one that issues root certificates (a root certificate itself is pinned by its ID, in cert-ids)", quote(file))
+		return nil, fmt.Errorf("%s %w", quote(file), errNoAuthority)
 	}
 	return cas, nil
 }

@@ -20,7 +20,7 @@ func changes(t *testing.T) map[string][]change {
 		"TLS.Files":      {{func(c *Config) { c.TLS.Files = []KeyPair{{Cert: "/tls.crt", Key: "/tls.key"}} }, nil}},
 		"TLS.ACME":       {{func(c *Config) { c.TLS.ACME = &ACME{} }, nil}}, // refused by Load: decide when it is built
 		"TLS.PlainHTTP":  {{func(c *Config) { c.TLS.PlainHTTP = &PlainHTTP{} }, []string{"tls.plain-http"}}},
-		"Clients":        {{func(c *Config) { c.Clients = &Clients{} }, nil}}, // refused by Load: decide when it is built
+		"Clients":        {{func(c *Config) { c.Clients = &Clients{CAFile: "/clients.pem"} }, nil}},
 		"Admin.Listen":   {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
 		"Admin.Control":  {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
 		"DrainTimeout":   {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -21,7 +23,7 @@ func (v *validator) config() {
 		v.add("listen", "%s", err)
 	}
 	v.tls()
-	v.laterBlock("clients")
+	v.clients()
 	v.admin()
 	v.require("drain-timeout", 0 < v.c.DrainTimeout && v.c.DrainTimeout <= time.Hour,
 		"must be more than 0 and at most 1h, got %s", v.c.DrainTimeout)
@@ -89,11 +91,46 @@ func (v *validator) tls() {
 		}
 	}
 	if t.PlainHTTP != nil {
-		v.later("tls.plain-http.behind-tls-proxy", t.PlainHTTP.BehindTLSProxy, "write false, and a loopback address as listen")
-		v.later("tls.plain-http.trusted-proxies", len(t.PlainHTTP.TrustedProxies) > 0, "leave it out")
-		host, _, _ := net.SplitHostPort(v.c.Listen)
-		v.require("listen", isLoopback(host),
-			"%s is not a loopback address, and tls.plain-http serves without TLS: listen on 127.0.0.1, or choose another kind of tls", quote(v.c.Listen))
+		v.plainHTTP(t.PlainHTTP)
+	}
+}
+
+func (v *validator) plainHTTP(p *PlainHTTP) {
+	const behind, proxies = "tls.plain-http.behind-tls-proxy", "tls.plain-http.trusted-proxies"
+	host, _, _ := net.SplitHostPort(v.c.Listen)
+	v.require("listen", isLoopback(host) || p.BehindTLSProxy || v.suspect(behind),
+		"%s is not a loopback address, and tls.plain-http serves without TLS: listen on 127.0.0.1, choose another kind of tls, or say behind-tls-proxy where one is", quote(v.c.Listen))
+	v.require(proxies, !p.BehindTLSProxy || len(p.TrustedProxies) > 0,
+		"is missing: name the networks that the TLS proxy connects from, such as 10.1.2.3/32; all other connections are refused")
+	v.require(proxies, p.BehindTLSProxy || len(p.TrustedProxies) == 0 || v.suspect(behind),
+		"has no meaning without behind-tls-proxy: true: add that, or leave it out")
+	for i, network := range p.TrustedProxies {
+		v.require(element(proxies, i), network.Bits() > 0,
+			"%s is everybody, and whoever is trusted says which address a client has: name the proxies", network)
+	}
+}
+
+func (v *validator) clients() {
+	c := v.c.Clients
+	if c == nil {
+		return
+	}
+	v.require("clients", c.CAFile != "" || v.given["clients.allow"] || v.suspect("clients.ca-file"),
+		"names nobody: expected ca-file, allow or both; leave clients out to serve everybody")
+	v.require("clients.allow", !v.given["clients.allow"] || len(c.Allow) > 0,
+		"an empty list would let nobody in: name the networks that clients come from, or leave it out to let all in")
+	if c.CAFile == "" {
+		return
+	}
+	if v.c.TLS.PlainHTTP != nil {
+		v.add("clients.ca-file", "client certificates need TLS, and tls.plain-http has none: demand them at the proxy in front, or choose another kind of tls")
+		return
+	}
+	if _, err := LoadCAs(c.CAFile); err != nil {
+		if errors.Is(err, errNoAuthority) {
+			err = fmt.Errorf("%w: expected the CA that issued the clients' certificates, not one of those", err)
+		}
+		v.add("clients.ca-file", "%s", err)
 	}
 }
 

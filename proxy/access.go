@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,7 +18,7 @@ type record struct {
 	start    time.Time
 	id       [1]string // as the value of a header
 	method   string
-	client   string
+	client   Client
 	registry string
 	route    Route
 	// host and path are what a request asked for that was refused before it
@@ -74,11 +73,7 @@ func (rec *record) outcome(out *countingWriter, now time.Time) Outcome {
 	}
 }
 
-func newRecord(r *http.Request, now time.Time) *record {
-	client, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		client = r.RemoteAddr
-	}
+func newRecord(r *http.Request, client Client, now time.Time) *record {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	return &record{start: now, id: [1]string{newID()}, method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
 }
@@ -154,8 +149,11 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	case out.status >= 500:
 		e = log.Warn()
 	}
-	e.Str("request_id", rec.id[0]).Str("client", rec.client).Str("method", rec.method).
+	e.Str("request_id", rec.id[0]).Str("client", rec.client.Address).Str("method", rec.method).
 		Str("registry", rec.registry).Str("route", rec.route.Kind.String())
+	if rec.client.Certificate != "" {
+		e.Str("client_certificate", rec.client.Certificate)
+	}
 	if rec.route.Kind == 0 {
 		e.Str("host", cut(rec.host)).Str("path", cut(rec.path))
 	}

@@ -6,7 +6,8 @@
 // What happens to a request, in the order of ServeHTTP; a change here is a
 // change there:
 //
-//  1. CONNECT, TRACE and the target "*" are refused with 405.
+//  1. A client that the operator does not let in, any more, is refused with 403
+//     and its connection closed. CONNECT, TRACE and the target "*" are refused with 405.
 //  2. The Host chooses the registry: none or a malformed one is 400, one that
 //     nobody configured 421. A target in absolute form counts as its Host. On a
 //     mirror host, and on one that only "*" covers, containerd's ns chooses: one

@@ -63,6 +63,10 @@ var (
 		Message: "no registry is configured for this host name"}
 	errBadHost = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "bad-host",
 		Message: "exactly one host name is needed, and a target in absolute form must name a registry of this server"}
+	// The client gets no second request on this connection: a new one is judged
+	// before it is accepted.
+	errClient = &Error{Status: http.StatusForbidden, Code: codeDenied, Reason: "client",
+		Message: "this client is not one of those that sealgate serves", Header: http.Header{"Connection": {"close"}}}
 	errNoTrustFile = &Error{Status: http.StatusNotFound, Reason: "no-trust-metadata", Code: codeMetadataNotFound,
 		Message: "no trust metadata is served for this repository"}
 	// 499 is nobody's standard and nobody's answer: it marks the access line.

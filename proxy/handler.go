@@ -103,6 +103,9 @@ type Options struct {
 	// Observe, when not nil, is told the outcome of every request, after the
 	// answer, from the request's goroutine.
 	Observe func(Outcome)
+	// Client says who sent a request; it is called once for each, from the
+	// request's goroutine. Nil: whoever has the connection, and nobody is refused.
+	Client func(*http.Request) Client
 	// Before is the handler that this one replaces at a reload, nil at start:
 	// the manifests in memory go on being used, and what registries said of
 	// clients, as far as a registry's URL and name stay.
@@ -141,6 +144,9 @@ type shared struct {
 func New(opts Options) *Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Client == nil {
+		opts.Client = peer
 	}
 	if opts.ManifestBytes <= 0 {
 		opts.ManifestBytes = 32 << 20
@@ -198,7 +204,7 @@ func (g *gate) repo(name string) repo { return repo{name: name, gun: g.Name + "/
 
 // ServeHTTP implements http.Handler. See the package documentation.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := newRecord(r, h.opts.Now())
+	rec := newRecord(r, h.opts.Client(r), h.opts.Now())
 	out := &countingWriter{ResponseWriter: w}
 	out.Header()["X-Request-Id"] = rec.id[:]
 	defer func() {
@@ -244,6 +250,9 @@ func (h *Handler) panicked(rec *record, value any, stack []byte) {
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) error {
+	if rec.client.Refused != nil {
+		return errClient.because(rec.client.Refused)
+	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.RequestURI == "*" {
 		return errMethod
 	}

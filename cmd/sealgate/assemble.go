@@ -23,6 +23,7 @@ import (
 type parts struct {
 	cfg          *config.Config
 	certificates *certificates // nil for plain HTTP
+	clients      *clients
 	handler      *proxy.Handler
 	registries   []registryParts
 	inUse        sync.RWMutex // held for reading by every request
@@ -64,7 +65,11 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cfg: cfg}
+	clients, err := newClients(cfg, l.log)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{cfg: cfg, clients: clients}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
 		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins, signers)
@@ -80,6 +85,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
 		Log:              l.log,
 		Observe:          l.observeRequest,
+		Client:           clients.of,
 	}
 	if before != nil {
 		opts.Before = before.handler

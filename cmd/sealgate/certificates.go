@@ -73,17 +73,23 @@ func (c *certificates) shows(cert *tls.Certificate) bool {
 }
 
 // tlsConfig is the TLS configuration of the public listener, for as long as it
-// listens: every handshake asks for the current certificates, which are never
-// nil. Session tickets belong to it, so that sessions resume across a change of
+// listens: every handshake asks for the current certificates and clients, which
+// are never nil. Session tickets belong to it, so that sessions resume across a change of
 // certificates, on what the client verified when it was given the ticket.
-func tlsConfig(current func() *certificates) *tls.Config {
-	return &tls.Config{
+func tlsConfig(current func() (*certificates, *clients)) *tls.Config {
+	base := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return current().get(hello)
+			certificates, _ := current()
+			return certificates.get(hello)
 		},
 		NextProtos: []string{"h2", "http/1.1"},
 	}
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		_, clients := current()
+		return clients.tlsConfig(base), nil
+	}
+	return base
 }
 
 // validAt is nil while cert is within its validity.

@@ -348,13 +348,18 @@ func handshake(address string, cache tls.ClientSessionCache) (tls.ConnectionStat
 	return conn.ConnectionState(), err
 }
 
+// forEverybody is what tlsConfig asks for where no client is refused.
+func forEverybody(current *atomic.Pointer[certificates]) func() (*certificates, *clients) {
+	return func() (*certificates, *clients) { return current.Load(), &clients{} }
+}
+
 func TestCertificatesAreSwappedUnderHandshakes(t *testing.T) {
 	pairs := []config.KeyPair{newPair(t, "gate.example", time.Hour), newPair(t, "gate.example", time.Hour)}
 	expired := newPair(t, "gate.example", -time.Minute)
 	leaves := []*x509.Certificate{inFile(t, pairs[0]), inFile(t, pairs[1])}
 	var current atomic.Pointer[certificates]
 	current.Store(mustCertificates(t, withFiles(pairs[0]), nil))
-	address := tlsServer(t, tlsConfig(current.Load))
+	address := tlsServer(t, tlsConfig(forEverybody(&current)))
 
 	var clients sync.WaitGroup
 	done := make(chan struct{})
@@ -426,7 +431,7 @@ func TestFilesChangeUnderHandshakes(t *testing.T) {
 func TestSessionsResumeAcrossASwap(t *testing.T) {
 	var current atomic.Pointer[certificates]
 	current.Store(mustCertificates(t, withFiles(newPair(t, "gate.example", time.Hour)), nil))
-	address := tlsServer(t, tlsConfig(current.Load))
+	address := tlsServer(t, tlsConfig(forEverybody(&current)))
 	cache := tls.NewLRUClientSessionCache(1)
 	if state, err := handshake(address, cache); err != nil || state.DidResume {
 		t.Fatalf("the first handshake: resumed %v, %v", state.DidResume, err)

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -168,13 +170,28 @@ func (i *instance) ready(ctx context.Context) error {
 	return i.remembered.ready()
 }
 
+// gated is listener for the clients of the newest configuration.
+func (i *instance) gated(listener net.Listener) net.Listener {
+	return &gatedListener{
+		Listener: listener,
+		clients:  func() *clients { return i.current.Load().clients },
+		refused: func(peer netip.Addr, reason string) {
+			i.metrics.ConnectionRefused(reason)
+			i.log.Debug().Stringer("client", peer).Str("reason", reason).Msg("connection refused")
+		},
+	}
+}
+
 // tlsConfig asks for the certificates of the newest configuration at every
 // handshake; nil for plain HTTP.
 func (i *instance) tlsConfig() *tls.Config {
 	if i.current.Load().certificates == nil {
 		return nil
 	}
-	return tlsConfig(func() *certificates { return i.current.Load().certificates })
+	return tlsConfig(func() (*certificates, *clients) {
+		p := i.current.Load()
+		return p.certificates, p.clients
+	})
 }
 
 // forget drops what is remembered of a repository, for the requests to come

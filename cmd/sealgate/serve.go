@@ -108,7 +108,7 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	drained, done := context.WithCancel(context.Background())
 	group.Go(func() error {
 		defer done() // the operator watches until the last request is answered
-		return runServer(ctx, listener, inst)
+		return runServer(ctx, inst.gated(listener), inst)
 	})
 	group.Go(func() error { return side.run(drained) })
 	group.Go(func() error {
@@ -147,6 +147,7 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 	server := &http.Server{
 		Handler:           inst,
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnContext:       withConnection,
 		TLSConfig:         inst.tlsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second, // no request has a body that is read

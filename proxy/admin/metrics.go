@@ -22,6 +22,8 @@ type Metrics struct {
 
 	upstreamDuration *prometheus.HistogramVec
 
+	refusedConnections *prometheus.CounterVec
+
 	reloads      *prometheus.CounterVec
 	lastReloadOK prometheus.Gauge
 	lastGood     prometheus.Gauge
@@ -50,6 +52,10 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 			"Time from a request to a registry or its Notary server until the header of the answer, by status class; "+
 				"error: no answer came; canceled: the client went away first. Bodies are not in it.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}, "registry", "server", "code"),
+		refusedConnections: counters("sealgate_connections_refused_total",
+			"Connections to the public listener that were closed before a byte of them was read, by reason: "+
+				"network, where clients.allow does not name the peer's; proxy, where the peer is none of tls.plain-http.trusted-proxies.",
+			"reason"),
 		reloads: counters("sealgate_config_reloads_total",
 			"Reloads of the configuration that were asked for, counted when they end: applied, or refused with nothing changed.",
 			"result"),
@@ -68,12 +74,14 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 	m.lastReloadOK.Set(1)
 	m.lastGood.SetToCurrentTime()
 	// As alarmReasons.
+	m.refusedConnections.WithLabelValues("network")
+	m.refusedConnections.WithLabelValues("proxy")
 	m.reloads.WithLabelValues("applied")
 	m.reloads.WithLabelValues("refused")
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -138,6 +146,12 @@ func (m *Metrics) TrustRefresh(registry string, r trustcache.Refresh) {
 	if r.Panic != nil {
 		m.clients.panics.WithLabelValues("refresh").Inc()
 	}
+}
+
+// ConnectionRefused counts a connection that was closed before a byte of it was
+// read; reason is one of the fixed words network and proxy.
+func (m *Metrics) ConnectionRefused(reason string) {
+	m.refusedConnections.WithLabelValues(reason).Inc()
 }
 
 // Reloaded counts a reload of the configuration that has just ended: nil means

@@ -1,0 +1,26 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+)
+
+// Client is who sent a request.
+type Client struct {
+	// Address is the client's own address, without a port: for the access line.
+	Address string
+	// Certificate names the certificate that the client identified itself with,
+	// in printable text of at most 64 runes; "" where there was none.
+	Certificate string
+	// Refused says why this client is not served; nil where it is.
+	Refused error
+}
+
+// peer is the Client where nobody says more: whoever has the connection.
+func peer(r *http.Request) Client {
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	return Client{Address: address}
+}
