@@ -18,7 +18,9 @@ func TestARefusedClientLearnsNothing(t *testing.T) {
 	reg.Trust = trust
 	g := startGate(t, proxy.Options{
 		Registries: []proxy.Registry{reg},
-		Client:     func(*http.Request) proxy.Client { return proxy.Client{Address: "192.0.2.1", Refused: errors.New("a secret rule")} },
+		Client: func(*http.Request) proxy.Client {
+			return proxy.Client{Address: "192.0.2.1", Refused: errors.New("a secret rule")}
+		},
 	})
 	w.quiet()
 	for _, path := range []string{"/v2/", "/v2/acme/app/manifests/1.0", "/v2/acme/app/manifests/" + image.digest, "/v2/acme/app/tags/list", "/nothing"} {
