@@ -221,8 +221,9 @@ type Registry struct {
 	PassPaths []string
 	// Push lets writes through. Default false; true is not supported yet.
 	Push bool
-	// Denial is the answer for a tag that is not visible: DenialNotFound
-	// (default); others are not supported yet.
+	// Denial is the answer for a tag that is not visible, where that is enforced:
+	// DenialNotFound (default); DenialDenied, not with Push; DenialStrictMirror,
+	// not with Push and for the registry named docker.io only.
 	Denial string
 	// SignatureTags is what becomes of tags that hold cosign signatures and the
 	// like: SignatureTagsHidden (default); SignatureTagsPass is not supported

@@ -126,7 +126,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				Credentials:    Credentials{Kind: Anonymous},
 				Redirects:      "pass",
 				RedirectHosts:  []string{"blobs.example.com:8443"},
-				Denial:         "not-found",
+				Denial:         "strict-mirror",
 				SignatureTags:  "hidden",
 				Notary: Notary{
 					URL: mustURL(t, "https://notary.example.com:4443/a"), CAFile: in("ca.pem"), CertFile: in("tls.crt"), KeyFile: in("tls.key"),
@@ -137,7 +137,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				Name: "registry.example.com", Hosts: []string{"registry.example.com"},
 				MirrorHosts: []string{"mirror.example.com"},
 				Upstream:    mustURL(t, "http://[::1]:5000"),
-				Credentials: Credentials{Kind: Passthrough}, Redirects: "pass", Denial: "not-found", SignatureTags: "hidden",
+				Credentials: Credentials{Kind: Passthrough}, Redirects: "pass", Denial: "denied", SignatureTags: "hidden",
 				Notary: Notary{URL: mustURL(t, "http://my_notary:4443"), Credentials: Credentials{Kind: Anonymous}, Expose: "never"},
 			},
 		},

@@ -50,7 +50,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{inRegistry, "redirects: pass", []string{"redirects: follow"}, "registries[0].redirects"},
 		{inRegistry, "pass-paths: []", []string{"pass-paths: [/api]"}, "registries[0].pass-paths"},
 		{inRegistry, "push: false", []string{"push: true"}, "registries[0].push"},
-		{inRegistry, "denial: not-found", []string{"denial: denied", "denial: strict-mirror"}, "registries[0].denial"},
 		{inRegistry, "signature-tags: hidden", []string{"signature-tags: pass"}, "registries[0].signature-tags"},
 		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},

@@ -251,10 +251,21 @@ func (v *validator) registry(path string, r *Registry) {
 	v.later(at("redirects"), r.Redirects != RedirectsPass, "write "+RedirectsPass)
 	v.later(at("pass-paths"), len(r.PassPaths) > 0, "leave it out")
 	v.later(at("push"), r.Push, "write false")
-	v.later(at("denial"), r.Denial != DenialNotFound, "write "+DenialNotFound)
+	v.denial(at("denial"), r)
 	v.later(at("signature-tags"), r.SignatureTags != SignatureTagsHidden, "write "+SignatureTagsHidden)
 	v.laterBlock(at("offline"))
 	v.laterBlock(at("cache"))
+}
+
+// denial checks that a form of refusal breaks no client that the registry is
+// there for.
+func (v *validator) denial(key string, r *Registry) {
+	if r.Denial == DenialStrictMirror && r.Name != "docker.io" {
+		v.add(key, "strict-mirror is for the registry named docker.io, whose mirrors clients pass by; write not-found or denied")
+	}
+	if r.Denial != DenialNotFound && r.Push {
+		v.add(key, "%s is for registries that are only pulled from: clients that look at a tag before they push stop at it; write not-found, or push: false", r.Denial)
+	}
 }
 
 func (v *validator) credentials(key string, c Credentials, accepted ...CredentialsKind) {

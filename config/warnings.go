@@ -45,6 +45,9 @@ func (c *Config) Warnings() []string {
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
+		if r.Denial == DenialStrictMirror {
+			warn(child(path, "denial"), "strict-mirror leans on how today's clients fail, and stops neither podman nor skopeo: close the way to Docker Hub as well")
+		}
 		if t := c.ContentTrust; t.demandsTrust(r.Name) && !t.TrustOnFirstUse && !t.TrustPinning.covers(r.Name) {
 			outcome := "none of its tags is visible"
 			if t.Mode == Permissive {

@@ -25,6 +25,7 @@ type record struct {
 	// was a route.
 	host, path string
 
+	denial   Denial // how a refusal is written
 	decision string // allow, deny, pass, refuse or error
 	reason   string
 	target   trustcache.Target
@@ -146,7 +147,7 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	switch {
 	case rec.reason == "upstream-mismatch" || rec.reason == "upstream-two-readings":
 		e = log.Error().Bool("alarm", true) // the registry does not have what was signed under its digest
-	case out.status >= 500:
+	case out.status >= 500 || rec.decision == "error":
 		e = log.Warn()
 	}
 	e.Str("request_id", rec.id[0]).Str("client", rec.client.Address).Str("method", rec.method).

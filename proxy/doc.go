@@ -34,6 +34,7 @@
 //     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
 //     client may know of it (trust.go).
-//  6. Any error becomes an answer in one place (errors.go), and one access
-//     line and one Outcome say what happened (access.go).
+//  6. Any error becomes an answer in one place (errors.go), the refusal of a tag
+//     in the form that the registry is configured for (denial.go), and one
+//     access line and one Outcome say what happened (access.go).
 package proxy

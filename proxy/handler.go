@@ -78,6 +78,8 @@ type Registry struct {
 	// concurrent use; what it returns is never nil and not modified. Nil means
 	// Enforced for all, with no tag exempt.
 	Policy func(gun string) *Policy
+	// Denial is the form of the refusal of a tag, where its policy enforces.
+	Denial Denial
 	Trust  Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself
@@ -227,7 +229,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.panicked(rec, caught.value, caught.stack)
 		}
 		rec.failed(e)
-		e.write(out)
+		rec.denial.write(out, r.Method, e)
 	}
 }
 
@@ -240,7 +242,7 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 	rec.cut = out.status != 0
 	rec.failed(errInternal)
 	if !rec.cut {
-		errInternal.write(out)
+		rec.denial.write(out, rec.method, errInternal)
 	}
 }
 
@@ -285,6 +287,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		case policy.Exempts(route.Reference):
 			rec.reason = "exempt"
 		case policy.Mode == Enforced:
+			rec.denial = g.Denial
 			return g.serveTag(w, r, repo, route, rec)
 		case policy.Mode == Permissive:
 			return g.watchTag(w, r, repo, route, rec)

@@ -147,6 +147,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
 		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),
+		Denial:        denial(reg.Denial),
 	}
 	if reg.Notary.URL == nil {
 		return made, rp, nil
@@ -204,6 +205,16 @@ func mode(m config.Mode) proxy.Mode {
 		return proxy.Disabled
 	}
 	return proxy.Enforced
+}
+
+func denial(d string) proxy.Denial {
+	switch d {
+	case config.DenialDenied:
+		return proxy.Denied
+	case config.DenialStrictMirror:
+		return proxy.StrictMirror
+	}
+	return proxy.NotFound
 }
 
 // policies returns a function that finds what was made of the policy of a GUN.
