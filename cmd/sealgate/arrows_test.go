@@ -20,6 +20,7 @@ const module = "github.com/sealgate/sealgate/"
 var arrows = map[string][]string{
 	"cmd/sealgate":              {"*"},
 	"config":                    nil,
+	"config/clients":            nil,
 	"proxy":                     {"proxy/content", "proxy/upstream", "rewrite", "trustcache"},
 	"proxy/admin":               {"trustcache"},
 	"proxy/content":             nil,
@@ -40,6 +41,7 @@ var libraries = map[string][]string{
 	"github.com/theupdateframework/notary": {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
 	"github.com/prometheus/client_golang":  {"proxy/admin", "cmd/sealgate"},
 	"github.com/spf13/cobra":               {"cmd/sealgate"},
+	"github.com/BurntSushi/toml":           {"config/clients"},
 }
 
 // testsOnly are imported by tests and linked into no program.

@@ -104,6 +104,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		checkCommand(stdout),
 		inspectCommand(stdout),
 		forgetCommand(stdout),
+		doctorCommand(stdout),
 		versionCommand(stdout),
 	)
 	return root

@@ -6,12 +6,14 @@
 //	sealgate check    [--config proxy.yaml]             every problem of the file, with line and key
 //	sealgate inspect  [--config proxy.yaml] REPO[:TAG]  the trust view of a repository, or why a tag is visible or hidden
 //	sealgate forget   [--config proxy.yaml] GUN         make the running server forget the trust data of a repository
+//	sealgate doctor   [--config proxy.yaml] --emit KIND what clients need to pull through Sealgate
+//	sealgate doctor   --proxy URL --registry NAME --canary IMAGE  on a client host: can it be talked into an unsigned tag?
 //	sealgate version
 //
 // Every command takes --log-format json|console and --log-level. Exit codes: 0
 // fine; 1 the operation failed, for inspect: the tag is hidden, for forget:
-// nothing was remembered; 2 bad usage or configuration; 3, for inspect: it cannot
-// be known.
+// nothing was remembered, for doctor: there is a hole; 2 bad usage or configuration;
+// 3, for inspect and doctor: it cannot be known.
 package main
 
 import (
