@@ -203,18 +203,23 @@ type Registry struct {
 	// UpstreamCAFile is the absolute path of the PEM CAs trusted for Upstream.
 	// Empty, the default: the system's.
 	UpstreamCAFile string
-	// Credentials are those shown to Upstream: Passthrough (default) or
-	// Anonymous; others are not supported yet.
+	// Credentials are those shown to Upstream: Passthrough (default), or
+	// Sealgate's own, with which it never challenges a client.
 	Credentials Credentials
-	// Realms are hosts of token realms allowed besides Upstream's own. Default
-	// none; others are not supported yet.
+	// Realms are the hosts (host or host:port, in lower case) of token servers
+	// that are allowed besides the host of Upstream, or of Notary.URL, itself:
+	// Sealgate's own credentials go there. Default (also when empty):
+	// auth.docker.io where Name is docker.io, else none.
 	Realms []string
-	// Redirects is what happens to Upstream's redirects of blobs: RedirectsPass
-	// (default); RedirectsFollow is not supported yet.
+	// Redirects is what happens to Upstream's redirects: RedirectsPass (default)
+	// leaves them to the client; with RedirectsFollow Sealgate follows them to
+	// RedirectHosts and no client sees one.
 	Redirects string
 	// RedirectHosts are the hosts (host or host:port, in lower case) to which
-	// Upstream may redirect the manifest of a tag; never back to itself. Default
-	// none.
+	// Upstream may redirect Sealgate; never back to itself. A name must not
+	// resolve to an address of this machine, its link or its cloud's services,
+	// unless it is localhost; an address that is listed is its own permission.
+	// Default none.
 	RedirectHosts []string
 	// PassPaths are exact path prefixes outside /v2/ that are forwarded
 	// untouched. Default none; others are not supported yet.
@@ -249,10 +254,9 @@ const (
 	Passthrough CredentialsKind = "passthrough"
 	// Anonymous: none.
 	Anonymous CredentialsKind = "anonymous"
-	// Password: Sealgate's own user name and password. Not supported yet.
+	// Password: Sealgate's own user name and password.
 	Password CredentialsKind = "password"
-	// DockerConfig: Sealgate's own, from its docker config.json. Not supported
-	// yet.
+	// DockerConfig: Sealgate's own, from the docker config.json of its user.
 	DockerConfig CredentialsKind = "docker-config"
 )
 
@@ -262,7 +266,7 @@ type Credentials struct {
 	// Kind is never empty.
 	Kind CredentialsKind
 	// Username and PasswordFile are set for Password only. The file is an
-	// absolute path; the password itself is never in a Config.
+	// absolute path (see LoadPassword); the password itself is never in a Config.
 	Username, PasswordFile string
 }
 
@@ -278,8 +282,9 @@ type Notary struct {
 	// CertFile and KeyFile are the absolute paths of the PEM client certificate
 	// shown to URL and its private key: both or, the default, neither.
 	CertFile, KeyFile string
-	// Credentials are Sealgate's own, the only ones Notary is asked with:
-	// Anonymous (default); others are not supported yet.
+	// Credentials are Sealgate's own, the only ones Notary is asked with for
+	// refreshes, and never on behalf of a client: any but Passthrough. Default
+	// Anonymous.
 	Credentials Credentials
 	// Expose says when clients may read trust data through Sealgate:
 	// ExposeAuto (default: where Notary itself refuses anonymous reads, or to

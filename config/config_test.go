@@ -123,14 +123,15 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				MirrorHosts:    []string{"mirror.example.com", "::1"},
 				Upstream:       mustURL(t, "https://registry-1.docker.io"),
 				UpstreamCAFile: in("ca.pem"),
-				Credentials:    Credentials{Kind: Anonymous},
-				Redirects:      "pass",
+				Credentials:    Credentials{Kind: Password, Username: "sealgate", PasswordFile: in("password")},
+				Realms:         []string{"auth.docker.io", "auth.example.com:8443"},
+				Redirects:      "follow",
 				RedirectHosts:  []string{"blobs.example.com:8443"},
 				Denial:         "strict-mirror",
 				SignatureTags:  "hidden",
 				Notary: Notary{
 					URL: mustURL(t, "https://notary.example.com:4443/a"), CAFile: in("ca.pem"), CertFile: in("tls.crt"), KeyFile: in("tls.key"),
-					Credentials: Credentials{Kind: Anonymous}, Expose: "always",
+					Credentials: Credentials{Kind: DockerConfig}, Expose: "always",
 				},
 			},
 			{
@@ -234,6 +235,17 @@ func TestControlMayBeASocketThatIsThere(t *testing.T) {
 	defer listener.Close()
 	if c := mustParse(t, minimal+"admin: {control: c.sock}\n", dir); c.Admin.Control != listener.Addr().String() {
 		t.Errorf("got %q", c.Admin.Control)
+	}
+}
+
+func TestTheRealmOfDockerHubIsAllowedByDefault(t *testing.T) {
+	hub := strings.Replace(minimal, "name: registry.example.com:5000", "name: docker.io", 1)
+	if got := mustParse(t, hub, ".").Registries[0].Realms; !slices.Equal(got, []string{"auth.docker.io"}) {
+		t.Errorf("got %q", got)
+	}
+	other := strings.Replace(hub, "name: docker.io", "name: docker.io\n    realms: [auth.example.com]", 1)
+	if got := mustParse(t, other, ".").Registries[0].Realms; !slices.Equal(got, []string{"auth.example.com"}) {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -357,6 +369,10 @@ func TestWarnings(t *testing.T) {
 	if err := os.Chmod(writable, 0o777); err != nil {
 		t.Fatal(err)
 	}
+	open := filepath.Join(writable, "password")
+	if err := os.WriteFile(open, []byte("hunter2"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name, data string
 		want       []string // how each begins
@@ -409,6 +425,17 @@ func TestWarnings(t *testing.T) {
 			strings.Replace(minimal, "enforced", "permissive", 1),
 			[]string{noSocket, "storage: ", `registries[0].name: no pin in content-trust.trust-pinning covers a repository of "registry.example.com:5000", and trust-on-first-use is off: enforced would hide all of its tags`,
 				"content-trust.mode: permissive enforces nothing: every tag is served"},
+		},
+		{
+			"a password that everybody can read, redirects to nowhere",
+			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    credentials: {username: me, password-file: "+open+"}", 1),
+			[]string{noSocket, "storage: ", `registries[0].credentials.password-file: "` + open + `" can be read by every user`, "registries[0].redirect-hosts: is empty", "registries[0].name: no pin"},
+		},
+		{
+			"credentials of our own, and whoever comes",
+			strings.NewReplacer("tls: {plain-http: {}}", "listen: ':8443'\nstate-dir: /s\ntls: {self-signed: {}}",
+				"name: registry.example.com:5000", "name: registry.example.com:5000\n    credentials: docker-config").Replace(minimal),
+			[]string{"storage: ", `registries[0].credentials: whoever reaches ":8443" can read`, "registries[0].name: no pin"},
 		},
 		{
 			"metrics on all interfaces", minimal + "admin: {listen: ':8444'}\n",

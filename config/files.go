@@ -78,7 +78,7 @@ func readFile(file string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", quote(file))
 	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s is larger than %s, which no file of certificates or keys is", quote(file), formatSize(maxFile))
+		return nil, fmt.Errorf("%s is larger than %s, which no file of certificates, keys or a password is", quote(file), formatSize(maxFile))
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 // fixtures makes a directory with the files that configurations in tests name:
 // ca.pem, tls.crt with tls.key, other.key (of another certificate), broken.pem;
 // authority.pem and expired.pem, which are of CAs (ca.pem is of a server that
-// stands for itself), and mixed.pem with all three.
+// stands for itself), and mixed.pem with all three; password, password.empty,
+// which is a newline, and password.lines.
 func fixtures(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,8 +68,12 @@ func fixtures(t testing.TB) string {
 		}
 		mixed = append(mixed, write(name, "CERTIFICATE", der)...)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "mixed.pem"), mixed, 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"mixed.pem": string(mixed), "password": "hunter2\n", "password.empty": "\n", "password.lines": "hunter2\nzzter2\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }

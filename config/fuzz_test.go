@@ -99,10 +99,16 @@ func checkConfig(t *testing.T, c *Config) {
 		is(r.Denial != DenialStrictMirror || r.Name == "docker.io", "strict-mirror is Docker Hub's")
 		is(r.Denial == DenialNotFound || !r.Push, "pushing needs not-found")
 		is(!slices.Contains(r.MirrorHosts, AnyHost), "mirror-hosts are named")
-		is(r.Redirects == RedirectsPass && r.Denial != "" && r.SignatureTags == SignatureTagsHidden && !r.Push, "words are filled in")
-		is(r.Credentials.Kind == Passthrough || r.Credentials.Kind == Anonymous, "credentials")
-		is(r.Notary.Credentials.Kind == Anonymous && r.Notary.Expose != "", "notary")
-		paths = append(paths, r.UpstreamCAFile, r.Notary.CAFile, r.Notary.CertFile, r.Notary.KeyFile)
+		is(r.Redirects == RedirectsPass || r.Redirects == RedirectsFollow, "redirects")
+		is(r.Denial != "" && r.SignatureTags == SignatureTagsHidden && !r.Push, "words are filled in")
+		is(r.Credentials.Kind != "" && r.Notary.Credentials.Kind != "" && r.Notary.Credentials.Kind != Passthrough, "credentials")
+		for _, own := range []Credentials{r.Credentials, r.Notary.Credentials} {
+			whole := own.Username != "" && own.PasswordFile != ""
+			is(whole == (own.Kind == Password), "a user name with its password, and nothing else with one")
+		}
+		is(!slices.Contains(r.Realms, AnyHost), "realms are named")
+		is(r.Notary.Expose != "", "notary")
+		paths = append(paths, r.Credentials.PasswordFile, r.Notary.Credentials.PasswordFile, r.UpstreamCAFile, r.Notary.CAFile, r.Notary.CertFile, r.Notary.KeyFile)
 	}
 	for _, path := range paths {
 		is(path == "" || filepath.IsAbs(path), "paths are absolute")

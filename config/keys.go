@@ -100,7 +100,7 @@ func (d *decoder) registry(r *Registry) setter {
 		"upstream":         parsed(d, &r.Upstream, "a URL", parseURL),
 		"upstream-ca-file": d.path(&r.UpstreamCAFile),
 		"credentials":      d.credentials(&r.Credentials, Passthrough, Anonymous, DockerConfig),
-		"realms":           d.texts(&r.Realms),
+		"realms":           listOf(d, &r.Realms, "hosts", d.host),
 		"redirects":        word(d, &r.Redirects, RedirectsPass, RedirectsFollow),
 		"redirect-hosts":   listOf(d, &r.RedirectHosts, "hosts", d.host),
 		"pass-paths":       d.texts(&r.PassPaths),

@@ -44,16 +44,11 @@ func TestNotSupportedYet(t *testing.T) {
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
-		{inRegistry, "credentials: passthrough", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].credentials"},
-		{inRegistry, "credentials: anonymous", []string{"credentials: docker-config"}, "registries[0].credentials"},
-		{inRegistry, "realms: []", []string{"realms: [auth.example.com]"}, "registries[0].realms"},
-		{inRegistry, "redirects: pass", []string{"redirects: follow"}, "registries[0].redirects"},
 		{inRegistry, "pass-paths: []", []string{"pass-paths: [/api]"}, "registries[0].pass-paths"},
 		{inRegistry, "push: false", []string{"push: true"}, "registries[0].push"},
 		{inRegistry, "signature-tags: hidden", []string{"signature-tags: pass"}, "registries[0].signature-tags"},
 		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
-		{inNotary, "credentials: anonymous", []string{"credentials: docker-config", "credentials: {username: me, password-file: pw}"}, "registries[0].notary.credentials"},
 		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }

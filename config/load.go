@@ -98,8 +98,14 @@ func (c *Config) derive() {
 		if host, err := parseHost(r.Name); err == nil && len(r.Hosts) == 0 {
 			r.Hosts = []string{host}
 		}
+		if r.Name == dockerHub && len(r.Realms) == 0 {
+			r.Realms = []string{"auth.docker.io"}
+		}
 	}
 }
+
+// dockerHub is what Docker Hub is called where tags are signed.
+const dockerHub = "docker.io"
 
 // maxSocketPath is how long the path of a unix socket may be, in bytes: what
 // sockaddr_un holds on Linux, without the final zero.

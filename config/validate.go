@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // validator checks what decoder made of a file, defaults filled in. Its methods
@@ -231,6 +232,9 @@ func (v *validator) registry(path string, r *Registry) {
 	if r.UpstreamCAFile != "" && r.Upstream != nil && r.Upstream.Scheme == "http" {
 		v.add(at("upstream-ca-file"), "has no meaning for an http:// upstream: write https://, or leave it out")
 	}
+	v.credentials(at("credentials"), r.Credentials)
+	v.named(at("realms"), r.Realms, "the hosts of token servers")
+	v.named(at("redirect-hosts"), r.RedirectHosts, "the hosts that redirects may lead to")
 	mirrors := map[string]string{}
 	for i, host := range r.MirrorHosts {
 		key := element(at("mirror-hosts"), i)
@@ -239,16 +243,8 @@ func (v *validator) registry(path string, r *Registry) {
 		}
 		v.distinct(mirrors, host, key, "leave it out")
 	}
-	for i, host := range r.RedirectHosts {
-		if host == AnyHost {
-			v.add(element(at("redirect-hosts"), i), `"*" is not accepted here: name the hosts that redirects may lead to`)
-		}
-	}
 	v.notary(at("notary"), r)
 
-	v.credentials(at("credentials"), r.Credentials, Passthrough, Anonymous)
-	v.later(at("realms"), len(r.Realms) > 0, "leave it out; realms on the upstream's own host are allowed")
-	v.later(at("redirects"), r.Redirects != RedirectsPass, "write "+RedirectsPass)
 	v.later(at("pass-paths"), len(r.PassPaths) > 0, "leave it out")
 	v.later(at("push"), r.Push, "write false")
 	v.denial(at("denial"), r)
@@ -268,12 +264,26 @@ func (v *validator) denial(key string, r *Registry) {
 	}
 }
 
-func (v *validator) credentials(key string, c Credentials, accepted ...CredentialsKind) {
-	if c.Kind == Password {
-		v.require(child(key, "username"), c.Username != "", "is missing: it goes with password-file")
-		v.require(child(key, "password-file"), c.PasswordFile != "", "is missing: expected the path of a file that holds the password")
+// named checks that a list of hosts does not mean all of them.
+func (v *validator) named(key string, hosts []string, what string) {
+	if i := slices.Index(hosts, AnyHost); i >= 0 {
+		v.add(element(key, i), `"*" is not accepted here: name %s`, what)
 	}
-	v.later(key, !slices.Contains(accepted, c.Kind), "write "+joined(accepted))
+}
+
+func (v *validator) credentials(key string, c Credentials) {
+	if c.Kind != Password {
+		return
+	}
+	v.require(child(key, "username"), c.Username != "", "is missing: it goes with password-file")
+	v.require(child(key, "username"), !strings.ContainsFunc(c.Username, func(r rune) bool { return r == ':' || unicode.IsControl(r) }),
+		"holds a colon or a control character, which no user name does")
+	v.require(child(key, "password-file"), c.PasswordFile != "", "is missing: expected the path of a file that holds the password")
+	if c.PasswordFile != "" {
+		if _, err := LoadPassword(c.PasswordFile); err != nil {
+			v.add(child(key, "password-file"), "%s", err)
+		}
+	}
 }
 
 func (v *validator) notary(path string, r *Registry) {
@@ -303,7 +313,7 @@ func (v *validator) notary(path string, r *Registry) {
 	case n.KeyFile != "":
 		v.require(at("cert-file"), false, "is missing: cert-file and key-file come together")
 	}
-	v.credentials(at("credentials"), n.Credentials, Anonymous)
+	v.credentials(at("credentials"), n.Credentials)
 	v.later(at("writes"), n.Writes, "write false")
 }
 

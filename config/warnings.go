@@ -42,6 +42,10 @@ func (c *Config) Warnings() []string {
 		if u := r.Upstream; u != nil && (u.Host == c.Listen || slices.Contains(r.Hosts, u.Host) || slices.Contains(r.Hosts, u.Hostname()) && !isLoopback(u.Hostname())) {
 			warn(child(path, "upstream"), "%q is also a name by which clients reach Sealgate: where it leads back here, Sealgate asks itself without end. Give the origin a name or an address of its own", u.Host)
 		}
+		c.credentialsWarnings(path, r, warn)
+		if r.Redirects == RedirectsFollow && len(r.RedirectHosts) == 0 {
+			warn(child(path, "redirect-hosts"), "is empty, and redirects are followed to no other hosts: every redirect of %s is an error", r.Upstream)
+		}
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
@@ -87,6 +91,23 @@ func (c *Config) Warnings() []string {
 		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed%s", again)
 	}
 	return all
+}
+
+// credentialsWarnings are about the credentials of Sealgate's own.
+func (c *Config) credentialsWarnings(path string, r *Registry, warn func(key, format string, args ...any)) {
+	notary := child(path, "notary")
+	for _, own := range []struct {
+		key string
+		Credentials
+	}{{child(path, "credentials"), r.Credentials}, {child(notary, "credentials"), r.Notary.Credentials}} {
+		if own.Kind == Password && readableByOthers(own.PasswordFile) {
+			warn(child(own.key, "password-file"), "%q can be read by every user of this machine; chmod o-r", own.PasswordFile)
+		}
+	}
+	host, _, _ := net.SplitHostPort(c.Listen)
+	if own := r.Credentials.Kind == Password || r.Credentials.Kind == DockerConfig; own && c.Clients == nil && !isLoopback(host) {
+		warn(child(path, "credentials"), "whoever reaches %q can read, of the tags that are visible and of everything by digest, what these credentials can: the registry no longer asks clients who they are", c.Listen)
+	}
 }
 
 func writableByOthers(directory string) bool {

@@ -148,12 +148,22 @@ func badGateway(reason, format string, args ...any) *Error {
 // the log.
 func errUpstream(err error) *Error {
 	var timeout net.Error
+	var login *upstream.LoginError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return errClientGone.because(err)
+	case errors.As(err, &login) && login.Status == http.StatusTooManyRequests:
+		e := &Error{Status: login.Status, Code: codeTooManyRequests, Reason: "upstream-login",
+			Message: "sealgate cannot log in to the registry behind it: " + login.Public()}
+		if login.RetryAfter != "" {
+			e.Header = http.Header{"Retry-After": {login.RetryAfter}}
+		}
+		return e.because(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return (&Error{Status: http.StatusGatewayTimeout, Code: codeUnknown, Reason: "upstream-timeout",
 			Message: "the registry behind sealgate did not answer in time"}).because(err)
+	case login != nil:
+		return badGateway("upstream-login", "sealgate cannot log in to the registry behind it: %s", login.Public()).because(err)
 	case errors.Is(err, upstream.ErrRedirect):
 		return badGateway("upstream-redirect", "the registry behind sealgate redirected to a host that is not allowed").because(err)
 	case errors.Is(err, upstream.ErrSwitching):
@@ -167,7 +177,7 @@ func errUpstream(err error) *Error {
 // password for Docker Hub.
 func (g *gate) refused(resp *http.Response) *Error {
 	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
-		return badGateway("upstream-refused", "the registry behind sealgate asks for credentials that sealgate does not have")
+		return badGateway("upstream-refused", "the registry behind sealgate refuses the credentials that sealgate has for it, or wants some where it has none")
 	}
 	e := errRelayed(resp)
 	if !g.Passthrough {

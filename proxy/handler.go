@@ -67,12 +67,21 @@ type Registry struct {
 	// manifests of tags, Bodies those that are passed on for as long as a client
 	// reads; nil Bodies means Upstream. They follow no redirect.
 	Upstream, Bodies http.RoundTripper
-	// RedirectHosts are the hosts to which the registry may redirect the
-	// manifest of a tag; never back to itself.
+	// Anonymous asks the registry what it shows to nobody in particular; nil
+	// means Upstream. It has no credentials of ours, where those have.
+	Anonymous http.RoundTripper
+	// RedirectHosts are the hosts to which the registry may redirect us; never
+	// back to itself. The manifest of a signed tag is always followed there,
+	// everything that is passed on only with Follow; else the client is told.
 	RedirectHosts []string
+	Follow        bool
+	// Redirected carries the requests that follow a redirect; nil means
+	// Upstream or Bodies. It must have no credentials, and may refuse addresses
+	// with an error that wraps upstream.ErrRedirect.
+	Redirected http.RoundTripper
 	// Passthrough: clients' own credentials go to the registry, and each
 	// client is admitted by it. Otherwise Sealgate reads with its own, which
-	// for now means anonymously.
+	// Upstream and Bodies add, or anonymously.
 	Passthrough bool
 	// Policy returns what is done about the tags of a GUN. It must be safe for
 	// concurrent use; what it returns is never nil and not modified. Nil means
@@ -162,6 +171,12 @@ func New(opts Options) *Handler {
 		if reg.Bodies == nil {
 			reg.Bodies = reg.Upstream
 		}
+		if reg.Anonymous == nil {
+			reg.Anonymous = reg.Upstream
+		}
+		if reg.Follow {
+			reg.Bodies = &upstream.Follower{Transport: reg.Bodies, Elsewhere: reg.Redirected, Hosts: reg.RedirectHosts}
+		}
 		if reg.Policy == nil {
 			enforced := &Policy{}
 			reg.Policy = func(string) *Policy { return enforced }
@@ -170,7 +185,7 @@ func New(opts Options) *Handler {
 			Registry:         reg,
 			shared:           h.shared,
 			origin:           reg.URL.String(),
-			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Hosts: reg.RedirectHosts},
+			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Elsewhere: reg.Redirected, Hosts: reg.RedirectHosts},
 		})
 	}
 	h.gates = newHosts(gates)

@@ -102,11 +102,13 @@ func (g *gate) admitToTrust(r *http.Request, repo repo) error {
 	return err
 }
 
-// admitAnybodyToTrust is for a gate that reads anonymously: what the registry
-// shows to nobody without credentials is not told here either.
+// admitAnybodyToTrust is for a gate that reads anonymously or with credentials
+// of its own: what the registry shows to nobody without credentials is not told
+// here either.
 func (g *gate) admitAnybodyToTrust(ctx context.Context, r repo, view trustcache.View) error {
 	asked := *g
-	asked.Passthrough = true // so that the registry is asked at all
+	asked.Passthrough = true     // so that the registry is asked at all,
+	asked.Upstream = g.Anonymous // and not with credentials of ours
 	if found, err := asked.admitToList(ctx, r, "", view); err != nil || !found {
 		return errNoTrustFile.because(err)
 	}

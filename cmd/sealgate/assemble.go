@@ -1,11 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +33,7 @@ type registryParts struct {
 	source     *notary.Source
 	trust      *trustcache.Cache
 	transports []*upstream.Transport
+	logins     []*upstream.Login
 }
 
 // lasting is what outlives a configuration: parts are made with it.
@@ -119,6 +117,9 @@ func (p *parts) close() {
 		if r.trust != nil {
 			r.trust.Close()
 		}
+		for _, login := range r.logins {
+			login.Close()
+		}
 		for _, transport := range r.transports {
 			transport.CloseIdleConnections()
 		}
@@ -127,45 +128,29 @@ func (p *parts) close() {
 
 func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins, signers map[string]notary.Signer) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
-	asking, err := transport(upstream.Options{MaxConns: maxAsking}, reg.UpstreamCAFile, "", "")
-	if err != nil {
-		return proxy.Registry{}, rp, err
-	}
-	bodies, err := transport(upstream.Options{MaxConns: maxBodies, HTTP1: true}, reg.UpstreamCAFile, "", "")
-	if err != nil {
-		return proxy.Registry{}, rp, err
-	}
-	rp.transports = append(rp.transports, asking, bodies)
 	made := proxy.Registry{
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
 		MirrorHosts:   reg.MirrorHosts,
 		URL:           reg.Upstream,
-		Upstream:      l.metrics.Transport(reg.Name, admin.RegistryServer, asking),
-		Bodies:        l.metrics.Transport(reg.Name, admin.RegistryServer, bodies),
 		RedirectHosts: reg.RedirectHosts,
+		Follow:        reg.Redirects == config.RedirectsFollow,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
 		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),
 		Denial:        denial(reg.Denial),
 	}
-	if reg.Notary.URL == nil {
-		return made, rp, nil
+	wires := wiring{lasting: l, reg: reg, parts: &rp}
+	if err := wires.registry(&made); err != nil || reg.Notary.URL == nil {
+		return made, rp, err
 	}
-	verifying, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, reg.Notary.CertFile, reg.Notary.KeyFile)
+	verifying, passing, err := wires.notary()
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	// What clients read of the trust server they read as themselves, not with
-	// our certificate, and without taking connections from refreshes.
-	passing, err := transport(upstream.Options{MaxConns: maxAsking}, reg.Notary.CAFile, "", "")
-	if err != nil {
-		return proxy.Registry{}, rp, err
-	}
-	rp.transports = append(rp.transports, verifying, passing)
 	rp.source = notary.New(notary.Options{
 		URL:       reg.Notary.URL,
-		Transport: l.metrics.Transport(reg.Name, admin.NotaryServer, verifying),
+		Transport: verifying,
 		Store:     l.remembered.store,
 		Files:     l.remembered.files,
 		OnUnkept: func(gun string, err error) {
@@ -193,7 +178,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		},
 		AllowExpired: ct.AllowExpiredCachedTrustData,
 	})
-	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, l.metrics.Transport(reg.Name, admin.NotaryServer, passing)
+	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing
 	return made, rp, nil
 }
 
@@ -269,36 +254,6 @@ func expose(e string) proxy.Expose {
 		return proxy.ExposeAuto
 	}
 	return proxy.ExposeNever
-}
-
-// maxAsking bounds the connections to one server for requests of our own,
-// maxBodies those for what clients read for as long as they like.
-const (
-	maxAsking = 256
-	maxBodies = 2048
-)
-
-// transport completes opts with files; empty ones mean the system's
-// authorities and no client certificate.
-func transport(opts upstream.Options, caFile, certFile, keyFile string) (*upstream.Transport, error) {
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, err
-		}
-		opts.RootCAs = x509.NewCertPool()
-		if !opts.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: no certificate in it", caFile)
-		}
-	}
-	if certFile != "" {
-		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return nil, err
-		}
-		opts.Certificate = &pair
-	}
-	return upstream.NewTransport(opts), nil
 }
 
 // logRefresh says what became of a refresh: failures are worth a look, and a

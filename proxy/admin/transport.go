@@ -14,6 +14,8 @@ type Server string
 const (
 	RegistryServer Server = "registry"
 	NotaryServer   Server = "notary"
+	TokenServer    Server = "token"    // of the registry or of its Notary server
+	RedirectServer Server = "redirect" // where the registry redirected to
 )
 
 // Transport returns next, measured: how long each request to this server of

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -16,23 +15,36 @@ var ErrRedirect = errors.New("redirect refused")
 const maxRedirects = 3
 
 // Follower is an http.RoundTripper that follows redirects of GET and HEAD to
-// the hosts in Hosts, taking along nothing but Accept and User-Agent:
-// credentials go with the first request only. It never goes from https to
-// http, and never back to the server of the first request: where a registry
-// sends us on its own ground may be what must not be asked for, such as a tag.
+// the hosts in Hosts, taking along nothing but what describes the answer that
+// is wanted: credentials go with the first request only. It never goes from
+// https to http, and never back to the server of the first request: where a
+// registry sends us on its own ground may be what must not be asked for, such
+// as a tag.
 type Follower struct {
-	Transport http.RoundTripper
-	Hosts     []string // host or host:port, lower case
+	// Transport carries the first request, Elsewhere those that follow; nil
+	// means Transport.
+	Transport, Elsewhere http.RoundTripper
+	Hosts                []string // host or host:port, lower case
 }
 
+// takenAlong are the headers of a request that a redirect keeps.
+var takenAlong = []string{"Accept", "If-Range", "Range", "User-Agent"}
+
 // RoundTrip implements http.RoundTripper. The error wraps ErrRedirect where a
-// redirect may not be followed.
+// redirect may not be followed, or leads to a server that wants credentials.
 func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
-	home := req.URL
+	home, via := req.URL, f.Transport
 	for followed := 0; ; followed++ {
-		resp, err := f.Transport.RoundTrip(req)
-		if err != nil || !isRedirect(resp.StatusCode) {
-			return resp, err
+		resp, err := via.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		if followed > 0 && resp.StatusCode == http.StatusUnauthorized {
+			Discard(resp) // a challenge would be taken for the registry's
+			return nil, fmt.Errorf("%w: %.100q wants credentials", ErrRedirect, req.URL.Host)
+		}
+		if !isRedirect(resp.StatusCode) {
+			return resp, nil
 		}
 		Discard(resp)
 		if followed == maxRedirects {
@@ -43,12 +55,15 @@ func (f *Follower) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		header := http.Header{}
-		for _, name := range []string{"Accept", "User-Agent"} {
+		for _, name := range takenAlong {
 			if values := req.Header[name]; values != nil {
 				header[name] = values
 			}
 		}
 		req = (&http.Request{Method: req.Method, URL: target, Header: header}).WithContext(req.Context())
+		if f.Elsewhere != nil {
+			via = f.Elsewhere
+		}
 	}
 }
 
@@ -83,7 +98,7 @@ func (f *Follower) target(from *url.URL, location string, home *url.URL) (*url.U
 	if sameServer(to, home) {
 		return nil, fmt.Errorf("%w: back to where it came from", ErrRedirect)
 	}
-	if !slices.Contains(f.Hosts, host) && !slices.Contains(f.Hosts, strings.ToLower(to.Hostname())) {
+	if !listed(f.Hosts, to) {
 		return nil, fmt.Errorf("%w: %.100q is not among redirect-hosts", ErrRedirect, host)
 	}
 	to.Fragment = ""

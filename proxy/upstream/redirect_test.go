@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -41,7 +42,7 @@ func request(t *testing.T, method, target string) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, value := range map[string]string{"Accept": "a/b", "User-Agent": "sealgate", "Authorization": "Bearer secret", "Cookie": "a=b", "Range": "bytes=0-1", "If-None-Match": "x"} {
+	for name, value := range map[string]string{"Accept": "a/b", "User-Agent": "sealgate", "Authorization": "Bearer secret", "Cookie": "a=b", "Range": "bytes=0-1", "If-Range": "y", "If-None-Match": "x"} {
 		req.Header.Set(name, value)
 	}
 	return req
@@ -91,7 +92,8 @@ func TestRedirectsThatAreFollowed(t *testing.T) {
 					if req.URL.String() != tt.want[i] || req.Method != method {
 						t.Errorf("followed with %s to %s, want %s", req.Method, req.URL, tt.want[i])
 					}
-					if len(req.Header) != 2 || req.Header.Get("Accept") != "a/b" || req.Header.Get("User-Agent") != "sealgate" || req.Host != "" {
+					want := http.Header{"Accept": {"a/b"}, "User-Agent": {"sealgate"}, "Range": {"bytes=0-1"}, "If-Range": {"y"}}
+					if !reflect.DeepEqual(req.Header, want) || req.Host != "" {
 						t.Errorf("followed with the headers %v", req.Header)
 					}
 					if req.Context() != s.got[0].Context() {
@@ -130,6 +132,7 @@ func TestRedirectsThatAreRefused(t *testing.T) {
 		{"back to the registry, its port said aloud", "https://cdn.example.com/", []string{"307 https://CDN.example.com:443/a"}},
 		{"back to the registry by way of another", "https://other.example.com:8443/", []string{loop, "307 https://other.example.com:8443/a"}},
 		{"to a path on the registry", "https://cdn.example.com/", []string{"307 /a"}},
+		{"to a server that wants credentials", "https://registry.example.com/", []string{loop, "401"}},
 		{"four in a row", "https://registry.example.com/", []string{loop, loop, loop, loop}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -150,5 +153,16 @@ func TestAFailureOnTheWayIsTheTransports(t *testing.T) {
 	resp, err := (&Follower{Transport: s, Hosts: []string{"cdn.example.com"}}).RoundTrip(request(t, http.MethodGet, "https://registry.example.com/"))
 	if resp != nil || err == nil || errors.Is(err, ErrRedirect) {
 		t.Errorf("got %v, %v", resp, err)
+	}
+}
+
+func TestWhatFollowsARedirectGoesElsewhere(t *testing.T) {
+	first, rest := &script{answers: []string{"307 https://cdn.example.com/1"}}, &script{answers: []string{"307 https://cdn.example.com/2", "200"}}
+	resp, err := (&Follower{Transport: first, Elsewhere: rest, Hosts: []string{"cdn.example.com"}}).RoundTrip(request(t, http.MethodGet, "https://registry.example.com/"))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	if len(first.got) != 1 || len(rest.got) != 2 {
+		t.Errorf("%d requests on the first transport and %d on the other", len(first.got), len(rest.got))
 	}
 }

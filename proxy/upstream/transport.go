@@ -34,10 +34,21 @@ type Options struct {
 	// a third faster than through HTTP/2's flow control, and do not wait for
 	// each other.
 	HTTP1 bool
+	// Guarded refuses to connect where a name that somebody else chose must not
+	// resolve to: this machine, its link, its cloud's services. The error wraps
+	// ErrRedirect.
+	Guarded bool
 }
 
-// idleConns is how many connections are kept for the next request.
-const idleConns = 256
+const (
+	// idleConns is how many connections are kept for the next request.
+	idleConns = 256
+	// pingAfter is how long an HTTP/2 connection may be silent before it is
+	// asked for a sign of life, pingTimeout how long it has for one. Together
+	// they are less than HeaderTimeout's default, so that a request on a
+	// connection that died gets a second try on another.
+	pingAfter, pingTimeout = 5 * time.Second, 4 * time.Second
+)
 
 // NewTransport returns a transport that keeps connections alive, speaks
 // HTTP/2 where the upstream does (and opts allow), uses no proxy from the environment, and
@@ -50,13 +61,18 @@ func NewTransport(opts Options) *Transport {
 	if opts.Certificate != nil {
 		config.Certificates = []tls.Certificate{*opts.Certificate}
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	dial := dialer.DialContext
+	if opts.Guarded {
+		dial = guarded(dialer)
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(!opts.HTTP1)
 	return &Transport{base: &http.Transport{
 		Protocols:              &protocols,
-		DialContext:            dialer.DialContext,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		DialContext:            dial,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.HeaderTimeout,
@@ -74,7 +90,7 @@ type Transport struct{ base *http.Transport }
 
 // RoundTrip implements http.RoundTripper. It follows no redirect.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(req)
+	resp, err := t.roundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -112,8 +112,13 @@ func (u *update) unreachable(format string, args ...any) error {
 }
 
 // noAnswer says why no answer came. Clients see the text, so nothing of err is
-// in it: it may name the trust server's address.
+// in it: it may name the trust server's address. A transport that could not log
+// in says itself what clients may know, and the operator gets the rest.
 func (u *update) noAnswer(err error) error {
+	var login interface{ Public() string }
+	if errors.As(err, &login) {
+		return trustcache.WithCause(fmt.Errorf("%w: %s: %s", trustcache.ErrRefused, u.gun, login.Public()), err)
+	}
 	return u.unreachable("%s", reason(err))
 }
 
