@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill e2e bench bench-smoke demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill e2e clients bench bench-smoke demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -47,6 +47,9 @@ kill: ## kill -9 at random points of 1,000 trust writes; a few are in `make unit
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
 	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 10m ./e2e
+
+clients: ## write the tables of docs/clients.md, from what the clients do
+	E2E_CLIENTS_MD=1 go test -count 1 -timeout 10m -run '^TestClientMatrix$$' ./e2e
 
 bench: ## beside nginx, net/http and docker-registry; writes docs/performance.md (an idle machine, ten minutes)
 	@.ci/setup bench

@@ -65,21 +65,30 @@ func skopeoCopy(t *testing.T, w *world, reference string) ([]string, error) {
 }
 
 func podmanPull(t *testing.T, w *world, reference string) ([]string, error) {
-	dir, err := os.MkdirTemp(suite.dir, "podman-") // a storage of its own; podman refuses a long path
-	if err != nil {
+	p := newPodman(t, w)
+	if _, err := p.podman("pull", "--quiet", "--cert-dir", w.ca.dir, reference); err != nil {
 		return nil, err
 	}
-	podman := func(arguments ...string) (string, error) {
-		return run(nil, append([]string{
-			"podman", "--root", filepath.Join(dir, "root"), "--runroot", filepath.Join(dir, "run"), "--tmpdir", filepath.Join(dir, "tmp"),
-			"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
-		}, arguments...)...)
-	}
-	if _, err := podman("pull", "--quiet", "--cert-dir", w.ca.dir, reference); err != nil {
-		return nil, err
-	}
-	known, err := podman("image", "inspect", "--format", "{{.RepoDigests}}", reference)
+	known, err := p.podman("image", "inspect", "--format", "{{.RepoDigests}}", reference)
 	return anyDigest.FindAllString(known, -1), err
+}
+
+// podmanHome is a podman with a storage of its own.
+type podmanHome struct {
+	dir   string
+	world *world // whose CA it trusts
+}
+
+func newPodman(t *testing.T, w *world) podmanHome {
+	t.Helper()
+	return podmanHome{must(os.MkdirTemp(suite.dir, "p-"))(t), w} // podman refuses a long path
+}
+
+func (p podmanHome) podman(arguments ...string) (string, error) {
+	return run(trusting(p.world), append([]string{
+		"podman", "--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
+		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+	}, arguments...)...)
 }
 
 func cranePull(t *testing.T, w *world, reference string) ([]string, error) {
@@ -99,28 +108,38 @@ func regctlCopy(t *testing.T, w *world, reference string) ([]string, error) {
 	return layoutDigests(filepath.Join(dir, "image"))
 }
 
-// ctrFetch uses the containerd that the suite's dockerd brought.
 func ctrFetch(t *testing.T, w *world, reference string) ([]string, error) {
-	d := mustDockerd(t)
-	hosts := filepath.Join(t.TempDir(), "hosts")
-	registry := filepath.Join(hosts, w.listen)
-	if err := os.MkdirAll(registry, 0o700); err != nil {
+	hosts, err := ctrHosts(t, w)
+	if err != nil {
 		return nil, err
 	}
-	// Without this containerd would speak plain HTTP on loopback.
-	hostsTOML := fmt.Sprintf("server = %q\nca = %q\n[host.%q]\n  ca = %q\n", w.gate.url, w.ca.file, w.gate.url, w.ca.file)
-	if err := os.WriteFile(filepath.Join(registry, "hosts.toml"), []byte(hostsTOML), 0o600); err != nil {
-		return nil, err
-	}
-	ctr := func(arguments ...string) (string, error) {
-		return run(nil, append([]string{"ctr", "--address", d.containerd, "--namespace", "e2e"}, arguments...)...)
-	}
+	ctr := ctrCommand(t)
 	if _, err := ctr("content", "fetch", "--hosts-dir", hosts, reference); err != nil {
 		return nil, err
 	}
 	defer func() { _, _ = ctr("images", "rm", "--sync", reference) }()
 	list, err := ctr("images", "ls", "name=="+reference)
 	return anyDigest.FindAllString(strings.ReplaceAll(list, reference, ""), -1), err
+}
+
+// ctrCommand runs ctr at the containerd that the suite's dockerd brought.
+func ctrCommand(t *testing.T) func(arguments ...string) (string, error) {
+	d := mustDockerd(t)
+	return func(arguments ...string) (string, error) {
+		return run(nil, append([]string{"ctr", "--address", d.containerd, "--namespace", "e2e"}, arguments...)...)
+	}
+}
+
+// ctrHosts is a directory with the hosts.toml of the world's gate.
+func ctrHosts(t *testing.T, w *world) (string, error) {
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	registry := filepath.Join(hosts, w.listen)
+	if err := os.MkdirAll(registry, 0o700); err != nil {
+		return "", err
+	}
+	// Without this containerd would speak plain HTTP on loopback.
+	hostsTOML := fmt.Sprintf("server = %q\nca = %q\n[host.%q]\n  ca = %q\n", w.gate.url, w.ca.file, w.gate.url, w.ca.file)
+	return hosts, os.WriteFile(filepath.Join(registry, "hosts.toml"), []byte(hostsTOML), 0o600)
 }
 
 // trusting is the environment of a Go client that trusts the world's CA.

@@ -1,7 +1,7 @@
 // Package e2e proves the built binary against the real parts: Debian's
 // docker-registry, notary-server and dockerd on one side, docker, skopeo,
-// podman, crane, regctl and ctr on the other, all on loopback and in temporary
-// directories.
+// podman, crane, regctl, cosign, oras and ctr on the other, all on loopback and
+// in temporary directories.
 //
 // Every test is named for one behaviour. Most of them share one world, which
 // scene_test.go describes; those that break something build their own. The
@@ -15,7 +15,11 @@
 // A missing part is a failure, not a skip; `make setup` installs them all.
 // `go test -short` leaves the package out.
 //
-// Three environment variables: E2E_SEALGATE names a binary to test instead of
-// building one, E2E_KEEP=1 leaves the logs of a failed run where they are, and
-// E2E_SEED repeats the steps of chance of a run, which says its seed.
+// TestClientMatrix, in the files named for the matrix, takes every client through
+// what clients do, and docs/clients.md has its tables from there.
+//
+// Four environment variables: E2E_SEALGATE names a binary to test instead of
+// building one, E2E_KEEP=1 leaves the logs of a failed run where they are,
+// E2E_SEED repeats the steps of chance of a run, which says its seed, and
+// E2E_CLIENTS_MD=1 has the matrix write docs/clients.md (`make clients`).
 package e2e

@@ -8,41 +8,6 @@ import (
 	"testing"
 )
 
-func TestDockerRunOfSignedTagRuns(t *testing.T) {
-	s, d := shared(t), mustDockerd(t)
-	image := s.tag("team/app", "signed")
-	defer d.forget(image)
-	if out := mustRun(t, d.env(), "docker", "run", "--rm", "--network", "none", image); !strings.Contains(out, "signed words\n") {
-		t.Fatalf("want the image's words, got:\n%s", out)
-	}
-}
-
-func TestDockerRunOfSignedIndexRunsThisMachinesImage(t *testing.T) {
-	s, d := shared(t), mustDockerd(t)
-	image := s.tag("team/app", "index")
-	defer d.forget(image)
-	if out := mustRun(t, d.env(), "docker", "run", "--rm", "--network", "none", image); !strings.Contains(out, "words of an index\n") {
-		t.Fatalf("want the image's words, got:\n%s", out)
-	}
-}
-
-func TestDockerRunOfDriftedTagRunsWhatWasSigned(t *testing.T) {
-	s, d := shared(t), mustDockerd(t)
-	image := s.tag("team/app", "drifted")
-	defer d.forget(image)
-	if out := mustRun(t, d.env(), "docker", "run", "--rm", "--network", "none", image); !strings.Contains(out, "as it was signed\n") {
-		t.Fatalf("want the words of the signed image, got:\n%s", out)
-	}
-}
-
-func TestDockerRunOfUnsignedTagDoesNotRun(t *testing.T) {
-	s, d := shared(t), mustDockerd(t)
-	out, err := d.docker("run", "--rm", "--network", "none", s.tag("team/app", "unsigned"))
-	if err == nil || !strings.Contains(out, noTrustData(s.world, "team/app", "unsigned")) {
-		t.Fatalf("want the denial, got %v:\n%s", err, out)
-	}
-}
-
 func TestDockerPullsAtTheRegistrysOwnNameWithTLSVerified(t *testing.T) {
 	s := shared(t)
 	docker := client{name: "docker", pull: dockerPull}

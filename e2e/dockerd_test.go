@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,17 +33,26 @@ var dockerd = sync.OnceValues(func() (*dockerDaemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Docker Hub is on loopback too, where nothing answers for it: no test may reach the real one.
+	d, err := startAnyDockerd(filepath.Join(suite.dir, "dockerd"), s.ca, leadTo("127.0.0.1", hubHosts...))
+	if err == nil {
+		suite.atEnd(d.close)
+	}
+	return d, err
+})
+
+// startAnyDockerd is startDockerd with the first storage driver that works here.
+func startAnyDockerd(dir string, ca *authority, names map[string]string) (*dockerDaemon, error) {
 	var failures []error
 	for _, driver := range []string{"overlay2", "vfs"} { // overlay2 does not work on every file system
-		d, err := startDockerd(filepath.Join(suite.dir, "dockerd-"+driver), driver, s.ca)
+		d, err := startDockerd(dir+"-"+driver, driver, ca, names)
 		if err == nil {
-			suite.atEnd(d.close)
 			return d, nil
 		}
 		failures = append(failures, err)
 	}
 	return nil, errors.Join(failures...)
-})
+}
 
 // registryName is a host name that resolves for dockerd alone, to loopback. At a
 // loopback *address* dockerd verifies no certificate and its BuildKit speaks no
@@ -55,8 +65,8 @@ const ownMounts = `mount --bind "$1" /etc/hosts && shift &&
 if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi && exec "$@"`
 
 // startDockerd starts one that trusts ca, in a mount namespace in which
-// registryName is in /etc/hosts; whatever it mounts ends with the namespace.
-func startDockerd(dir, driver string, ca *authority) (*dockerDaemon, error) {
+// registryName and names are in /etc/hosts; whatever it mounts ends with the namespace.
+func startDockerd(dir, driver string, ca *authority, names map[string]string) (*dockerDaemon, error) {
 	d := &dockerDaemon{
 		dir:        dir,
 		socket:     filepath.Join(dir, "docker.sock"),
@@ -70,13 +80,12 @@ func startDockerd(dir, driver string, ca *authority) (*dockerDaemon, error) {
 	if err := os.WriteFile(d.json, []byte("{}"), 0o600); err != nil {
 		return nil, err
 	}
-	hosts := filepath.Join(dir, "hosts")
-	// Docker Hub is on loopback too, where nothing answers for it: no test may reach the real one.
-	hub := "registry-1.docker.io index.docker.io auth.docker.io"
-	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost "+registryName+" "+hub+"\n"), 0o644); err != nil {
+	all := leadTo("127.0.0.1", registryName)
+	maps.Copy(all, names)
+	hosts, err := hostsFile(dir, all)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file},
 		"unshare", "--mount", "--propagation", "slave",
 		"sh", "-c", ownMounts, "sh", hosts,

@@ -15,6 +15,10 @@ type line struct {
 	target string
 	slow   atomic.Bool // one chunk each 50 ms towards the client
 
+	// cutOnce ends the first connection that has carried more than so many bytes
+	// towards the client, and is 0 then; 0 from the start ends none.
+	cutOnce atomic.Int64
+
 	mu    sync.Mutex
 	l     net.Listener
 	conns map[net.Conn]struct{}
@@ -80,12 +84,27 @@ func (n *line) carry(near net.Conn) {
 		_, _ = io.Copy(far, near)
 		_ = far.Close()
 	}()
-	_, _ = io.Copy(near, &slowly{far, &n.slow})
+	_, _ = io.Copy(&cutting{near, &n.cutOnce, 0}, &slowly{far, &n.slow})
 	_ = near.Close()
 	n.mu.Lock()
 	delete(n.conns, near)
 	delete(n.conns, far)
 	n.mu.Unlock()
+}
+
+// cutting fails once it has written more than the limit, if it is the first one to.
+type cutting struct {
+	io.Writer
+	limit   *atomic.Int64
+	written int64
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	c.written += int64(len(p))
+	if limit := c.limit.Load(); limit > 0 && c.written > limit && c.limit.CompareAndSwap(limit, 0) {
+		return 0, io.ErrShortWrite
+	}
+	return c.Writer.Write(p)
 }
 
 // slowly reads 32 KiB each 50 ms at most, while slow is set.

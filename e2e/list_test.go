@@ -2,47 +2,10 @@ package e2e
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
-
-func TestSkopeoListsSignedTagsOnly(t *testing.T) {
-	s := shared(t)
-	out := mustRun(t, nil, "skopeo", "list-tags", "--cert-dir", s.ca.dir, "docker://"+s.gun("team/list"))
-	var list struct{ Tags []string }
-	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		t.Fatal(err)
-	}
-	wantTags(t, list.Tags, "v1", "v2")
-}
-
-func TestCraneListsSignedTagsOnly(t *testing.T) {
-	s := shared(t)
-	wantTags(t, strings.Fields(mustRun(t, trusting(s.world), "crane", "ls", s.gun("team/list"))), "v1", "v2")
-}
-
-func TestRegctlListsSignedTagsOnly(t *testing.T) {
-	s := shared(t)
-	env := append(trusting(s.world), "REGCTL_CONFIG="+filepath.Join(t.TempDir(), "regctl.json"))
-	wantTags(t, strings.Fields(mustRun(t, env, "regctl", "tag", "ls", s.gun("team/list"))), "v1", "v2")
-}
-
-func TestDockerPullsAllSignedTagsAndNoOther(t *testing.T) {
-	s, d := shared(t), mustDockerd(t)
-	for _, tag := range []string{"v1", "v2", "v3"} {
-		defer d.forget(s.tag("team/list", tag))
-	}
-	mustRun(t, d.env(), "docker", "pull", "--all-tags", s.gun("team/list"))
-	out := mustRun(t, d.env(), "docker", "images", "--format", "{{.Tag}} {{.Digest}}", s.gun("team/list"))
-	want := []string{"v1 " + s.v1.digest, "v2 " + s.v2.digest}
-	got := strings.Split(strings.TrimSpace(out), "\n")
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Fatalf("want %q, got %q", want, got)
-	}
-}
 
 func TestTagSignedOnlyInAnotherRoleIsNotListed(t *testing.T) {
 	s := shared(t)

@@ -43,38 +43,10 @@ func wantDenied(t *testing.T, c client, w *world, reference, message string) {
 	}
 }
 
-func TestSignedTagPullsAsSigned(t *testing.T) {
-	s := shared(t)
-	eachClient(t, func(t *testing.T, c client) {
-		wantPulled(t, c, s.world, s.tag("team/app", "signed"), s.signed)
-	})
-}
-
 func TestTagSignedInReleasesPullsAsSigned(t *testing.T) {
 	s := shared(t)
 	eachClient(t, func(t *testing.T, c client) {
 		wantPulled(t, c, s.world, s.tag("team/app", "released"), s.released)
-	})
-}
-
-func TestSignedIndexPullsAsSigned(t *testing.T) {
-	s := shared(t)
-	eachClient(t, func(t *testing.T, c client) {
-		wantPulled(t, c, s.world, s.tag("team/app", "index"), s.index)
-	})
-}
-
-func TestDriftedTagPullsTheSignedDigest(t *testing.T) {
-	s := shared(t)
-	eachClient(t, func(t *testing.T, c client) {
-		wantPulled(t, c, s.world, s.tag("team/app", "drifted"), s.drifted, s.drift)
-	})
-}
-
-func TestUnsignedTagIsNotFound(t *testing.T) {
-	s := shared(t)
-	eachClient(t, func(t *testing.T, c client) {
-		wantDenied(t, c, s.world, s.tag("team/app", "unsigned"), noTrustData(s.world, "team/app", "unsigned"))
 	})
 }
 
@@ -96,15 +68,6 @@ func TestTagInRepositoryWithoutTrustDataIsNotFound(t *testing.T) {
 	s := shared(t)
 	eachClient(t, func(t *testing.T, c client) {
 		wantDenied(t, c, s.world, s.tag("team/plain", "latest"), "remote trust data does not exist for "+s.gun("team/plain"))
-	})
-}
-
-func TestDigestPullsWhetherSignedOrNot(t *testing.T) {
-	s := shared(t)
-	eachClient(t, func(t *testing.T, c client) {
-		for repository, image := range map[string]pushed{"team/app": s.unsigned, "team/plain": s.plain, "team/list": s.v1} {
-			wantPulled(t, c, s.world, s.gun(repository)+"@"+image.digest, image)
-		}
 	})
 }
 

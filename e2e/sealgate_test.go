@@ -45,7 +45,8 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	if s.plainHTTP {
 		line("tls: {plain-http: {}}")
 	} else {
-		cert, key, err := ca.serverPair("sealgate")
+		host, _, _ := strings.Cut(s.listen, ":")
+		cert, key, err := ca.pairFor("sealgate", append(slices.Clone(hubHosts), "localhost", registryName, "127.0.0.1", host)...)
 		if err != nil {
 			return "", err
 		}

@@ -1,0 +1,100 @@
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dockerHub is a Docker Hub that holds what the scene holds, with trust data for
+// docker.io at the scene's Notary, and a dockerd that is led to it.
+type dockerHub struct {
+	*scene // its registry is the hub's, and its names are docker.io's
+	hub    *hub
+	daemon *dockerDaemon
+}
+
+// newDockerHub is one for a test.
+func newDockerHub(t *testing.T) dockerHub {
+	t.Helper()
+	base := shared(t)
+	h := mustHub(t, base.ca)
+	s := &scene{world: &world{
+		dir: base.dir, ca: base.ca, registry: h.registry, notary: base.notary, publisher: base.publisher, listen: "docker.io",
+	}}
+	if err := s.publish(); err != nil {
+		t.Fatal(err)
+	}
+	d := must(startAnyDockerd(filepath.Join(suite.dir, "dockerd-hub"), base.ca, h.names()))(t)
+	t.Cleanup(d.close)
+	return dockerHub{s, h, d}
+}
+
+// openAt opens a Sealgate for docker.io at an address. It asks the hub's registry
+// past the server that stands for Docker Hub's own names.
+func (d dockerHub) openAt(t *testing.T, address string, hosts ...string) *gate {
+	t.Helper()
+	dir := must(os.MkdirTemp(suite.dir, "gate-"))(t)
+	g := must(openGate(dir, d.ca, settings{
+		listen: address, name: "docker.io", hosts: hosts, upstream: d.hub.registry.url, notary: d.notary.url,
+		credentials: "anonymous", mode: "enforced", rootKeys: map[string]string{"docker.io/*": must(d.rootKey())(t)},
+		refresh: 3 * time.Second, maxStale: time.Hour, authTTL: 2 * time.Second,
+	}))(t)
+	t.Cleanup(func() { g.stop(20 * time.Second) })
+	return g
+}
+
+func (d dockerHub) row() dockerRow {
+	row := dockerRow{scene: d.scene, daemon: d.daemon, env: d.daemon.env(), client: client{name: "docker"}, registry: "docker.io"}
+	row.client.pull = row.pull
+	return row
+}
+
+// dockerWithMirror is docker with Sealgate among its registry-mirrors, and nothing
+// else: an unsigned tag is then pulled from Docker Hub.
+func dockerWithMirror(t *testing.T, d dockerHub) matrixClient {
+	address := must(freeAddress())(t)
+	g := d.openAt(t, address, address)
+	d.daemon.mirror(t, g.url)
+	row := d.row()
+	fallsBack := func(t *testing.T, pulls func(tag string) error) {
+		before := len(d.hub.asked(0))
+		if err := pulls("unsigned"); err != nil {
+			t.Error(err)
+		}
+		if asked := d.hub.asked(before); !slices.ContainsFunc(asked, func(s string) bool { return strings.HasSuffix(s, "/manifests/unsigned") }) {
+			t.Errorf("Docker Hub was asked %q", asked)
+		}
+	}
+	return matrixClient{"docker, `registry-mirrors` alone", with(row.cells(), map[string]cell{
+		unsignedTag: does("**falls back**", func(t *testing.T) {
+			fallsBack(t, func(tag string) error { _, err := row.pull(t, d.world, row.image(tag)); return err })
+		}),
+		runs: does("yes, **falls back**", func(t *testing.T) {
+			row.runsSigned(t)
+			fallsBack(t, func(tag string) error { _, err := row.run(tag); return err })
+		}),
+		builds: does("yes, **falls back**", func(t *testing.T) {
+			row.buildsOnSigned(t)
+			fallsBack(t, func(tag string) error { _, err := row.build(t, tag); return err })
+		}),
+		resumes: without(seeDocker),
+	})}
+}
+
+// dockerBehindDNS is docker on a host whose DNS has Docker Hub's names at Sealgate,
+// and whose system store trusts Sealgate's CA.
+func dockerBehindDNS(t *testing.T, d dockerHub) matrixClient {
+	d.daemon.mirror(t, "")
+	if err := d.hub.server.Close(); err != nil && err != http.ErrServerClosed {
+		t.Fatal(err)
+	}
+	d.openAt(t, d.hub.ip+":443", append(slices.Clone(hubHosts), d.hub.ip)...)
+	return matrixClient{"docker, DNS for docker.io", with(d.row().cells(), map[string]cell{
+		resumes: without(seeDocker),
+	})}
+}
