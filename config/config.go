@@ -58,7 +58,7 @@ type TLS struct {
 	SelfSigned *SelfSigned
 	// Files are certificates with their keys, from disk: one pair or a list.
 	Files []KeyPair
-	// ACME obtains certificates. Not supported yet.
+	// ACME obtains certificates from an ACME server.
 	ACME *ACME
 	// PlainHTTP serves without TLS, on a loopback address or behind a proxy
 	// that ends TLS.
@@ -78,18 +78,24 @@ type KeyPair struct {
 	Cert, Key string
 }
 
-// ACME configures certificates from an ACME server. Not supported yet.
+// ACME configures certificates from an ACME server, kept in Config.StateDir.
+// Whoever configures it agrees to that server's terms.
 type ACME struct {
-	// Domains are the names to obtain certificates for.
+	// Domains are the host names to obtain certificates for, one each: in lower
+	// case, distinct, at least one. A client that asks for another name is shown
+	// the certificate of the first.
 	Domains []string
-	// Email is the contact given to the ACME server. Empty: none.
+	// Email is the contact given to the ACME server. Empty, the default: none.
 	Email string
-	// Directory is the ACME server's directory URL.
+	// Directory is the ACME server's directory URL, https. Default
+	// DefaultDirectory.
 	Directory string
-	// CAFile holds the CAs trusted for the directory. Empty: the system's.
+	// CAFile is the absolute path of the PEM CAs trusted for Directory. Empty,
+	// the default: the system's.
 	CAFile string
-	// HTTPListen is where HTTP-01 challenges are answered, host:port. Empty:
-	// nowhere.
+	// HTTPListen is where HTTP-01 challenges are answered, host:port; nothing
+	// else is. Empty, the default: nowhere, so that only TLS-ALPN-01 on
+	// Config.Listen is left.
 	HTTPListen string
 }
 
@@ -438,6 +444,7 @@ type Policy struct {
 // Defaults of Config.
 const (
 	DefaultListen           = "127.0.0.1:8443"
+	DefaultDirectory        = "https://acme-v02.api.letsencrypt.org/directory" // Let's Encrypt
 	DefaultDrainTimeout     = 30 * time.Second
 	DefaultRefresh          = 60 * time.Second
 	DefaultMaxStale         = 24 * time.Hour

@@ -47,7 +47,7 @@ func (d *decoder) tls(t *TLS) setter {
 			listOf(d, &t.Files, "pairs {cert: …, key: …}", d.keyPair)(path, n)
 		},
 		"acme": func(path string, n *yaml.Node) {
-			t.ACME = &ACME{}
+			t.ACME = &ACME{Directory: DefaultDirectory}
 			d.mapping(path, n, keys{
 				"domains":     d.texts(&t.ACME.Domains),
 				"email":       d.text(&t.ACME.Email),

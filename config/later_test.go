@@ -38,9 +38,6 @@ func TestNotSupportedYet(t *testing.T) {
 		refused      []string
 		key          string
 	}{
-		{inTLS, "acme: null, self-signed: {}", []string{
-			"acme: {}", `acme: {domains: [a.example.com], email: a@example.com, directory: "https://ca.example.com", ca-file: ca.pem, http-listen: ":80"}`,
-		}, "tls.acme"},
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
@@ -77,7 +74,6 @@ func TestNotSupportedYetIsStillDecodedStrictly(t *testing.T) {
 		{topLevel, "clients: {alow: []}", `clients.alow: unknown key: did you mean "allow"?`},
 		{topLevel, "clients: {allow: [10.0.0.1/8]}", `clients.allow[0]: "10.0.0.1/8" has bits set outside its mask: write 10.0.0.0/8`},
 		{topLevel, "clients: {allow: [10.0.0.1]}", `clients.allow[0]: "10.0.0.1" is not a network: expected CIDR form, such as 10.0.0.0/8`},
-		{inTLS, "acme: {domain: []}", `tls.acme.domain: unknown key: did you mean "domains"?`},
 		{inRegistry, "offline: {grace: 30}", `registries[0].offline.grace: "30" is not a duration`},
 		{inRegistry, "cache: {max-size: big}", `registries[0].cache.max-size: "big" is not a size`},
 		{inRegistry, "cache: 5GiB", `registries[0].cache: expected a mapping of keys to values, got a string`},

@@ -22,6 +22,7 @@ func RestartOnly(running, next *Config) []string {
 		{"listen", running.Listen == next.Listen},
 		// The listener speaks TLS or does not; connections that are open go on.
 		{"tls.plain-http", (running.TLS.PlainHTTP == nil) == (next.TLS.PlainHTTP == nil)},
+		{"tls.acme.http-listen", running.TLS.httpListen() == next.TLS.httpListen()},
 		{"admin.listen", running.Admin.Listen == next.Admin.Listen},
 		{"admin.control", running.Admin.Control == next.Admin.Control},
 		{"state-dir", running.StateDir == next.StateDir},
@@ -32,6 +33,13 @@ func RestartOnly(running, next *Config) []string {
 		}
 	}
 	return keys
+}
+
+func (t TLS) httpListen() string {
+	if t.ACME == nil {
+		return ""
+	}
+	return t.ACME.HTTPListen
 }
 
 // sameStorage compares parameters as they were given: two ways to write one

@@ -18,13 +18,16 @@ func changes(t *testing.T) map[string][]change {
 		"Listen":         {{func(c *Config) { c.Listen = ":8443" }, []string{"listen"}}},
 		"TLS.SelfSigned": {{func(c *Config) { c.TLS.SelfSigned.Hosts = []string{"gate.example.com"} }, nil}},
 		"TLS.Files":      {{func(c *Config) { c.TLS.Files = []KeyPair{{Cert: "/tls.crt", Key: "/tls.key"}} }, nil}},
-		"TLS.ACME":       {{func(c *Config) { c.TLS.ACME = &ACME{} }, nil}}, // refused by Load: decide when it is built
-		"TLS.PlainHTTP":  {{func(c *Config) { c.TLS.PlainHTTP = &PlainHTTP{} }, []string{"tls.plain-http"}}},
-		"Clients":        {{func(c *Config) { c.Clients = &Clients{CAFile: "/clients.pem"} }, nil}},
-		"Admin.Listen":   {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
-		"Admin.Control":  {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
-		"DrainTimeout":   {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},
-		"StateDir":       {{func(c *Config) { c.StateDir = "/other" }, []string{"state-dir"}}},
+		"TLS.ACME": {
+			{func(c *Config) { c.TLS.ACME = &ACME{} }, nil},
+			{func(c *Config) { c.TLS.ACME = &ACME{HTTPListen: ":80"} }, []string{"tls.acme.http-listen"}},
+		},
+		"TLS.PlainHTTP": {{func(c *Config) { c.TLS.PlainHTTP = &PlainHTTP{} }, []string{"tls.plain-http"}}},
+		"Clients":       {{func(c *Config) { c.Clients = &Clients{CAFile: "/clients.pem"} }, nil}},
+		"Admin.Listen":  {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
+		"Admin.Control": {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
+		"DrainTimeout":  {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},
+		"StateDir":      {{func(c *Config) { c.StateDir = "/other" }, []string{"state-dir"}}},
 		"Storage": {
 			{func(c *Config) { c.Storage = Storage{Driver: InMemory, Parameters: map[string]any{}} }, []string{"storage"}},
 			{func(c *Config) { c.Storage.Driver = "s3" }, []string{"storage"}},

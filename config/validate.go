@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/mail"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -71,7 +73,9 @@ func (v *validator) exactlyOne(path string, expected string, names ...string) {
 func (v *validator) tls() {
 	t := v.c.TLS
 	v.exactlyOne("tls", "self-signed, files, acme and plain-http", "self-signed", "files", "acme", "plain-http")
-	v.laterBlock("tls.acme")
+	if t.ACME != nil {
+		v.acme(t.ACME)
+	}
 	if t.SelfSigned != nil {
 		for i, host := range t.SelfSigned.Hosts {
 			v.certificateHost(element("tls.self-signed.hosts", i), host)
@@ -94,6 +98,51 @@ func (v *validator) tls() {
 	if t.PlainHTTP != nil {
 		v.plainHTTP(t.PlainHTTP)
 	}
+}
+
+func (v *validator) acme(a *ACME) {
+	at := func(name string) string { return child("tls.acme", name) }
+	v.require(at("domains"), len(a.Domains) > 0, "is missing: expected the host names to obtain certificates for")
+	seen := map[string]string{}
+	for i, domain := range a.Domains {
+		key := element(at("domains"), i)
+		ip, err := netip.ParseAddr(domain)
+		switch {
+		case strings.Contains(domain, "*"):
+			v.add(key, "%s: wildcards need a challenge over DNS, which is not supported: name the hosts", quote(domain))
+		case err == nil:
+			v.add(key, "%s is an address: certificates are obtained for host names only", ip)
+		default:
+			v.require(key, isHostName(domain), "%s is not a host name: expected one in lower case, without port", quote(domain))
+		}
+		v.distinct(seen, domain, key, "a name has one certificate")
+	}
+	mailbox, err := mail.ParseAddress(a.Email)
+	v.require(at("email"), a.Email == "" || err == nil && mailbox.Address == a.Email, "%s is not an address such as ops@example.com", quote(a.Email))
+	directory, err := url.Parse(a.Directory)
+	v.require(at("directory"), err == nil && directory.Scheme == "https" && directory.Host != "" && directory.User == nil && directory.Fragment == "",
+		"expected the https:// URL of an ACME directory, without user and fragment, such as %s", DefaultDirectory)
+	v.certificates(at("ca-file"), a.CAFile)
+	v.challengeListen(at("http-listen"), a.HTTPListen)
+	_, port, _ := net.SplitHostPort(v.c.Listen)
+	v.require("listen", port != "0", "%s has no port of its own: tls.acme needs one that the ACME server can be led to", quote(v.c.Listen))
+	v.require("state-dir", v.c.StateDir != "" || v.suspect("storage"),
+		"is missing: tls.acme keeps its certificates there (the default is the rootdirectory of storage.filesystem)")
+}
+
+func (v *validator) challengeListen(key, listen string) {
+	if listen == "" {
+		return
+	}
+	if err := checkListen(listen, `":80"`); err != nil {
+		v.add(key, "%s", err)
+		return
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	v.require(key, port != "0", "%s has no port of its own: the ACME server asks on port 80, name that or where it is led to", quote(listen))
+	v.require(key, v.suspect("listen") || !collide(listen, v.c.Listen), "%s takes the port of listen, %s: give it one of its own", quote(listen), quote(v.c.Listen))
+	v.require(key, v.c.Admin.Listen == "" || v.suspect("admin.listen") || !collide(listen, v.c.Admin.Listen),
+		"%s takes the port of admin.listen, %s: give it one of its own", quote(listen), quote(v.c.Admin.Listen))
 }
 
 func (v *validator) plainHTTP(p *PlainHTTP) {

@@ -17,6 +17,9 @@ func (c *Config) Warnings() []string {
 	warn := func(key, format string, args ...any) {
 		all = append(all, key+": "+fmt.Sprintf(format, args...))
 	}
+	if c.TLS.ACME != nil && c.TLS.ACME.HTTPListen == "" && c.Clients != nil && c.Clients.Allow != nil {
+		warn("tls.acme", "the ACME server has to connect to listen, and clients.allow closes it to strangers: set http-listen, which it does not close, unless that server is in one of its networks")
+	}
 	if host, _, _ := net.SplitHostPort(c.Admin.Listen); c.Admin.Listen != "" && !isLoopback(host) {
 		warn("admin.listen", "%q is not a loopback address: metrics and status, with the names of repositories in use, can be read by whoever reaches it", c.Admin.Listen)
 	}

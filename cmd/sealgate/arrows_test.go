@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"trustcache/trustcachetest": {"trustcache"},
 	"e2e":                       {"*"},
 	"e2e/sandbox":               {"*"},
+	"e2e/acme":                  nil,
 	"e2e/testdata/say":          nil,
 	"e2e/bench":                 {"*"},
 }
@@ -40,12 +41,14 @@ var arrows = map[string][]string{
 var libraries = map[string][]string{
 	"github.com/theupdateframework/notary": {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
 	"github.com/prometheus/client_golang":  {"proxy/admin", "cmd/sealgate"},
+	"github.com/caddyserver/certmagic":     {"cmd/sealgate"},
+	"github.com/letsencrypt/pebble":        {"e2e/acme"},
 	"github.com/spf13/cobra":               {"cmd/sealgate"},
 	"github.com/BurntSushi/toml":           {"config/clients"},
 }
 
 // testsOnly are imported by tests and linked into no program.
-var testsOnly = []string{"trustcache/trustcachetest"}
+var testsOnly = []string{"trustcache/trustcachetest", "e2e/acme"}
 
 func TestImportsPointInward(t *testing.T) {
 	root := filepath.Join("..", "..")

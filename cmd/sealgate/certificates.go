@@ -13,19 +13,23 @@ import (
 // certificates are what the public listener shows, as one configuration names
 // them; nil stands for plain HTTP. Safe for concurrent use.
 type certificates struct {
-	self  *selfSigned // one of the two
+	self  *selfSigned // one of the three
 	files *fileCertificates
+	acme  *acmeCertificates
 }
 
 // newCertificates loads what cfg names and fails where it cannot be used; nil
-// for plain HTTP. It starts nothing, so that what is not wanted after all can be
-// dropped: at most a CA has been made, where tls.self-signed had none yet.
+// for plain HTTP. What is not wanted after all can be stopped and dropped: at most
+// a CA has been made, where tls.self-signed had none yet. Where running do for cfg
+// as they are, and have goroutines that go on, they are returned themselves.
 //
 // running are those that clients are shown at present, nil at the start. A
 // certificate outside its validity is no reason not to start, where the operator
 // sees the warning and clients see why, but it displaces nothing that runs: it
 // is refused unless running shows the same one already.
-func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logger) (*certificates, error) {
+//
+// count is told the result of each order of a certificate.
+func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logger, count func(result string)) (*certificates, error) {
 	switch {
 	case cfg.TLS.PlainHTTP != nil:
 		return nil, nil
@@ -39,6 +43,15 @@ func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logg
 			return nil, fmt.Errorf("the CA %q cannot sign a certificate: %w", path, err)
 		}
 		return &certificates{self: self}, nil
+	case cfg.TLS.ACME != nil:
+		if running != nil && running.acme != nil && running.acme.same(*cfg.TLS.ACME) {
+			return running, nil
+		}
+		acme, err := newACME(cfg, log, count)
+		if err != nil {
+			return nil, err
+		}
+		return &certificates{acme: acme}, nil
 	}
 	files := &fileCertificates{pairs: cfg.TLS.Files, log: log}
 	if err := files.load(func(cert *tls.Certificate) bool { return running == nil || running.shows(cert) }); err != nil {
@@ -49,10 +62,28 @@ func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logg
 
 // get is a tls.Config's GetCertificate.
 func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c.self != nil {
+	switch {
+	case c.self != nil:
 		return c.self.get(hello)
+	case c.acme != nil:
+		return c.acme.get(hello)
 	}
 	return c.files.get(hello)
+}
+
+// start begins to obtain and renew certificates, where that is how they come.
+// The public listener is open.
+func (c *certificates) start() {
+	if c != nil && c.acme != nil {
+		c.acme.start()
+	}
+}
+
+// stop ends what start began, and what waits for it.
+func (c *certificates) stop() {
+	if c != nil && c.acme != nil {
+		c.acme.stop()
+	}
 }
 
 // usable is nil while at least one certificate is within its validity, and for
@@ -63,6 +94,8 @@ func (c *certificates) usable(now time.Time) error {
 		return nil
 	case c.self != nil:
 		return c.self.usable(now)
+	case c.acme != nil:
+		return c.acme.usable(now)
 	}
 	return c.files.usable(now)
 }
@@ -85,8 +118,15 @@ func tlsConfig(current func() (*certificates, *clients)) *tls.Config {
 		},
 		NextProtos: []string{"h2", "http/1.1"},
 	}
-	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		_, clients := current()
+	challenged := base.Clone()
+	challenged.NextProtos, challenged.SessionTicketsDisabled = []string{challengeProtocol}, true
+	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		certificates, clients := current()
+		if certificates.acme != nil && certificates.acme.challenges(hello) {
+			// An ACME server has no client certificate; net/http serves nobody who has
+			// agreed on this protocol.
+			return challenged, nil
+		}
 		return clients.tlsConfig(base), nil
 	}
 	return base

@@ -103,7 +103,7 @@ func withFiles(pairs ...config.KeyPair) *config.Config {
 
 func mustCertificates(t *testing.T, cfg *config.Config, running *certificates) *certificates {
 	t.Helper()
-	c, err := newCertificates(cfg, running, zerolog.Nop())
+	c, err := newCertificates(cfg, running, zerolog.Nop(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestABadPairIsRefusedAndChangesNothing(t *testing.T) {
 		{"a state-dir that cannot be", &config.Config{TLS: config.TLS{SelfSigned: &config.SelfSigned{}}, StateDir: filepath.Join(file, "state")}, file},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, err := newCertificates(test.cfg, running, zerolog.Nop())
+			c, err := newCertificates(test.cfg, running, zerolog.Nop(), nil)
 			if err == nil || c != nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v, %v", c, err)
 			}
@@ -384,13 +384,13 @@ func TestCertificatesAreSwappedUnderHandshakes(t *testing.T) {
 	}
 	for i := range 50 {
 		which := i % 2
-		next, err := newCertificates(withFiles(pairs[which]), current.Load(), zerolog.Nop())
+		next, err := newCertificates(withFiles(pairs[which]), current.Load(), zerolog.Nop(), nil)
 		if err != nil {
 			t.Error(err)
 			break
 		}
 		current.Store(next)
-		if _, err := newCertificates(withFiles(pairs[which], expired), current.Load(), zerolog.Nop()); err == nil {
+		if _, err := newCertificates(withFiles(pairs[which], expired), current.Load(), zerolog.Nop(), nil); err == nil {
 			t.Error("an expired pair is accepted")
 		}
 		state, err := handshake(address, nil)

@@ -26,9 +26,10 @@ type instance struct {
 	lasting
 	current atomic.Pointer[parts]
 
-	reloads sync.Mutex     // one at a time; held while current changes
-	closed  bool           // nothing is replaced any more
-	retired sync.WaitGroup // parts that were replaced and have requests still
+	reloads   sync.Mutex     // one at a time; held while current changes
+	listening bool           // certificates may be obtained
+	closed    bool           // nothing is replaced any more
+	retired   sync.WaitGroup // parts that were replaced and have requests still
 }
 
 func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
@@ -64,16 +65,26 @@ func (i *instance) build(cfg *config.Config, before *parts) (*parts, error) {
 	if before != nil {
 		running = before.certificates
 	}
-	certificates, err := newCertificates(cfg, running, i.log)
-	if err != nil {
-		return nil, err
-	}
 	p, err := i.assemble(cfg, before)
 	if err != nil {
 		return nil, err
 	}
-	p.certificates = certificates
+	// Last, since it may start what somebody has to stop.
+	if p.certificates, err = newCertificates(cfg, running, i.log, i.metrics.CertificateOrder); err != nil {
+		p.close()
+		return nil, err
+	}
 	return p, nil
+}
+
+// listens begins to obtain certificates, where they are not there for the
+// taking: the listener over which it is looked whether our names are ours is
+// open.
+func (i *instance) listens() {
+	i.reloads.Lock()
+	defer i.reloads.Unlock()
+	i.listening = true
+	i.current.Load().certificates.start()
 }
 
 // ServeHTTP implements http.Handler.
@@ -109,6 +120,12 @@ func (i *instance) reloadLocked(next *config.Config) error {
 		return err
 	}
 	i.use(p)
+	if p.certificates != running.certificates {
+		running.certificates.stop()
+		if i.listening {
+			p.certificates.start()
+		}
+	}
 	i.retired.Go(func() {
 		running.inUse.Lock() // for good: when the last of its requests is done
 		running.close()
@@ -141,6 +158,9 @@ func (i *instance) announce() {
 	cfg := running.cfg
 	if running.certificates != nil && running.certificates.self != nil {
 		i.log.Info().Str("ca", running.certificates.self.caPath).Msg("self-signed certificates: clients have to trust this CA")
+	}
+	if acme := cfg.TLS.ACME; acme != nil {
+		i.log.Info().Strs("domains", acme.Domains).Str("directory", acme.Directory).Msg("certificates from an ACME server")
 	}
 	for _, warning := range cfg.Warnings() {
 		i.log.Warn().Msg(warning)
@@ -227,5 +247,6 @@ func (i *instance) close() {
 	i.closed = true
 	i.reloads.Unlock()
 	i.retired.Wait()
+	i.current.Load().certificates.stop()
 	i.current.Load().close()
 }

@@ -80,6 +80,13 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer listener.Close()
+	challenges, err := openChallenges(inst)
+	if err != nil {
+		return err
+	}
+	if challenges != nil {
+		defer challenges.Close()
+	}
 	reload := func() error { return inst.reloadFrom(path) }
 	group, ctx := errgroup.WithContext(ctx)
 	ready := func() error { return inst.ready(ctx) }
@@ -110,6 +117,10 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		defer done() // the operator watches until the last request is answered
 		return runServer(ctx, inst.gated(listener), inst)
 	})
+	if challenges != nil {
+		group.Go(func() error { return runChallenges(ctx, challenges, inst) })
+	}
+	inst.listens()
 	group.Go(func() error { return side.run(drained) })
 	group.Go(func() error {
 		inst.remembered.keepTime(drained, log)

@@ -23,6 +23,7 @@ type Metrics struct {
 	upstreamDuration *prometheus.HistogramVec
 
 	refusedConnections *prometheus.CounterVec
+	orders             *prometheus.CounterVec
 
 	reloads      *prometheus.CounterVec
 	lastReloadOK prometheus.Gauge
@@ -56,6 +57,9 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 			"Connections to the public listener that were closed before a byte of them was read, by reason: "+
 				"network, where clients.allow does not name the peer's; proxy, where the peer is none of tls.plain-http.trusted-proxies.",
 			"reason"),
+		orders: counters("sealgate_acme_orders_total",
+			"Certificates that the ACME server was asked for, counted when that ends, by result: obtained, renewed, or failed with the one before in place.",
+			"result"),
 		reloads: counters("sealgate_config_reloads_total",
 			"Reloads of the configuration that were asked for, counted when they end: applied, or refused with nothing changed.",
 			"result"),
@@ -76,12 +80,15 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 	// As alarmReasons.
 	m.refusedConnections.WithLabelValues("network")
 	m.refusedConnections.WithLabelValues("proxy")
+	for _, result := range []string{"obtained", "renewed", "failed"} {
+		m.orders.WithLabelValues(result)
+	}
 	m.reloads.WithLabelValues("applied")
 	m.reloads.WithLabelValues("refused")
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.orders, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -153,6 +160,10 @@ func (m *Metrics) TrustRefresh(registry string, r trustcache.Refresh) {
 func (m *Metrics) ConnectionRefused(reason string) {
 	m.refusedConnections.WithLabelValues(reason).Inc()
 }
+
+// CertificateOrder counts a certificate that an ACME server was asked for, by
+// one of the fixed words obtained, renewed and failed.
+func (m *Metrics) CertificateOrder(result string) { m.orders.WithLabelValues(result).Inc() }
 
 // Reloaded counts a reload of the configuration that has just ended: nil means
 // that it was applied, an error that it was refused.

@@ -51,6 +51,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_would_change_total":                           {counter, "registry"},
 		"sealgate_signed_length_mismatches_total":               {counter, "registry"},
 		"sealgate_connections_refused_total":                    {counter, "reason"},
+		"sealgate_acme_orders_total":                            {counter, "result"},
 		"sealgate_panics_total":                                 {counter, "where"},
 		"sealgate_trust_refreshes_total":                        {counter, "registry result"},
 		"sealgate_trust_refresh_duration_seconds":               {histogram, "registry"},
