@@ -237,8 +237,10 @@ type Registry struct {
 	// not with Push and for the registry named docker.io only.
 	Denial string
 	// SignatureTags is what becomes of tags that hold cosign signatures and the
-	// like: SignatureTagsHidden (default); SignatureTagsPass is not supported
-	// yet.
+	// like (sha256-<hex>, alone or with .sig, .att or .sbom), where tags are
+	// enforced: SignatureTagsHidden, as any other tag; SignatureTagsPass, the
+	// registry's own while nothing runnable is in them. Default
+	// SignatureTagsPass where Push is true, else SignatureTagsHidden.
 	SignatureTags string
 	// Notary is the trust server of this registry.
 	Notary Notary

@@ -43,7 +43,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
 		{inRegistry, "pass-paths: []", []string{"pass-paths: [/api]"}, "registries[0].pass-paths"},
 		{inRegistry, "push: false", []string{"push: true"}, "registries[0].push"},
-		{inRegistry, "signature-tags: hidden", []string{"signature-tags: pass"}, "registries[0].signature-tags"},
 		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
 		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},

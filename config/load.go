@@ -74,11 +74,10 @@ func defaults() *Config {
 // defaultRegistry is an entry of registries before the file has spoken.
 func defaultRegistry() Registry {
 	return Registry{
-		Credentials:   Credentials{Kind: Passthrough},
-		Redirects:     RedirectsPass,
-		Denial:        DenialNotFound,
-		SignatureTags: SignatureTagsHidden,
-		Notary:        Notary{Credentials: Credentials{Kind: Anonymous}, Expose: ExposeAuto},
+		Credentials: Credentials{Kind: Passthrough},
+		Redirects:   RedirectsPass,
+		Denial:      DenialNotFound,
+		Notary:      Notary{Credentials: Credentials{Kind: Anonymous}, Expose: ExposeAuto},
 	}
 }
 
@@ -100,6 +99,12 @@ func (c *Config) derive() {
 		}
 		if r.Name == dockerHub && len(r.Realms) == 0 {
 			r.Realms = []string{"auth.docker.io"}
+		}
+		if r.SignatureTags == "" {
+			r.SignatureTags = SignatureTagsHidden
+			if r.Push {
+				r.SignatureTags = SignatureTagsPass
+			}
 		}
 	}
 }

@@ -297,7 +297,6 @@ func (v *validator) registry(path string, r *Registry) {
 	v.later(at("pass-paths"), len(r.PassPaths) > 0, "leave it out")
 	v.later(at("push"), r.Push, "write false")
 	v.denial(at("denial"), r)
-	v.later(at("signature-tags"), r.SignatureTags != SignatureTagsHidden, "write "+SignatureTagsHidden)
 	v.laterBlock(at("offline"))
 	v.laterBlock(at("cache"))
 }

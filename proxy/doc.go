@@ -23,6 +23,9 @@
 //     challenge untouched; else 200.
 //     - a manifest by a tag that the repository's policy exempts: forwarded
 //     (exempt.go). Else the policy's mode decides:
+//     - a signature tag, enforced, where the registry passes them: fetched by
+//     name, and served while nothing that could be run is in it (sigtags.go,
+//     runnable.go).
 //     - a manifest by tag, enforced: the trust cache says what is signed
 //     (decide.go), the client is admitted by a by-digest read (authorise.go),
 //     and the signed digest is fetched, checked and served (manifest.go).

@@ -35,6 +35,11 @@ func build(base *url.URL, route Route) *url.URL {
 
 // ask sends a request of our own to the registry: a probe or a manifest.
 func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, route Route, authorization string) (*http.Response, error) {
+	return via.RoundTrip(g.request(ctx, method, route, authorization))
+}
+
+// request is what ask sends.
+func (g *gate) request(ctx context.Context, method string, route Route, authorization string) *http.Request {
 	req := (&http.Request{
 		Method: method,
 		URL:    build(g.URL, route),
@@ -43,7 +48,7 @@ func (g *gate) ask(ctx context.Context, via http.RoundTripper, method string, ro
 	if g.Passthrough && authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	return via.RoundTrip(req)
+	return req
 }
 
 // forward passes a request on and its answer back, both by allow-list, the

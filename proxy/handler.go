@@ -89,7 +89,11 @@ type Registry struct {
 	Policy func(gun string) *Policy
 	// Denial is the form of the refusal of a tag, where its policy enforces.
 	Denial Denial
-	Trust  Trust
+	// SignatureTags: signature tags (IsSignatureTag) are the registry's own,
+	// while nothing that could be run is in them. Otherwise they are tags like
+	// any other.
+	SignatureTags bool
+	Trust         Trust
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself
 	// with credentials or a certificate of ours.
@@ -148,6 +152,8 @@ type shared struct {
 	manifests       *content.Manifests
 	fetches, probes singleflight.Group
 	lists           *semaphore.Weighted // of registries' tags, being read
+	judging         *semaphore.Weighted // signature tags
+	verdicts        *verdicts           // on what is in them
 	manifestTimeout time.Duration
 }
 
@@ -193,16 +199,18 @@ func New(opts Options) *Handler {
 }
 
 func newShared(opts Options) *shared {
-	clients, notaries, manifests := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes)
+	clients, notaries, manifests, verdicts := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes), newVerdicts()
 	if opts.Before != nil {
 		before := opts.Before.shared
-		clients, notaries, manifests = before.auth.remembered, before.closedNotaries.remembered, before.manifests
+		clients, notaries, manifests, verdicts = before.auth.remembered, before.closedNotaries.remembered, before.manifests, before.verdicts
 	}
 	return &shared{
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
 		closedNotaries:  &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: notaries},
 		slowTrust:       &authorisations{ttl: watchPause, now: opts.Now, remembered: newRemembered()},
 		lists:           semaphore.NewWeighted(maxLists),
+		judging:         semaphore.NewWeighted(maxJudging),
+		verdicts:        verdicts,
 		manifests:       manifests,
 		manifestTimeout: opts.ManifestTimeout,
 	}
@@ -303,6 +311,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 			rec.reason = "exempt"
 		case policy.Mode == Enforced:
 			rec.denial = g.Denial
+			if g.SignatureTags && IsSignatureTag(route.Reference) {
+				return g.serveSignatures(w, r, repo, route, rec)
+			}
 			return g.serveTag(w, r, repo, route, rec)
 		case policy.Mode == Permissive:
 			return g.watchTag(w, r, repo, route, rec)

@@ -138,18 +138,9 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	default:
 		return nil, g.refused(resp)
 	}
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, badGateway("upstream-encoding", "the registry sent %s encoded", digest)
-	}
-	if resp.ContentLength > maxManifest {
-		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	body, err := readManifest(resp, digest.String())
 	if err != nil {
-		return nil, errUpstream(err)
-	}
-	if len(body) > maxManifest {
-		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, digest)
+		return nil, err
 	}
 	if isSchema1(resp.Header.Get("Content-Type")) {
 		return nil, errNotServed(digest) // before the digest, which schema 1 has of its payload alone
@@ -172,4 +163,23 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		g.auth.remember(g.origin, r.gun, authorization)
 	}
 	return m, nil
+}
+
+// readManifest reads the body of an answer with a manifest. The error is an
+// *Error that calls it what.
+func readManifest(resp *http.Response, what string) ([]byte, error) {
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, badGateway("upstream-encoding", "the registry sent %s encoded", what)
+	}
+	if resp.ContentLength > maxManifest {
+		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	if err != nil {
+		return nil, errUpstream(err)
+	}
+	if len(body) > maxManifest {
+		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
+	}
+	return body, nil
 }

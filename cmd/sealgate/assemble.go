@@ -139,6 +139,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),
 		Denial:        denial(reg.Denial),
+		SignatureTags: reg.SignatureTags == config.SignatureTagsPass,
 	}
 	wires := wiring{lasting: l, reg: reg, parts: &rp}
 	if err := wires.registry(&made); err != nil || reg.Notary.URL == nil {

@@ -70,6 +70,7 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		defer p.close()
 		report := inspect(cmd.Context(), p.registries[registry], gun, tag)
 		report.apply(policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })(gun))
+		report.signatureTag(cfg.Registries[registry])
 		if *asJSON {
 			enc := json.NewEncoder(stdout)
 			enc.SetIndent("", "  ")
@@ -261,6 +262,18 @@ func (r *inspectReport) apply(p *config.Policy) {
 	if r.Tag != nil && (&proxy.Policy{Exempt: p.ExemptTags}).Exempts(r.Tag.Tag) {
 		r.Tag = &inspectVerdict{Verdict: "visible", inspectTag: inspectTag{Tag: r.Tag.Tag, Why: "exempt: trust is not consulted for it, and the registry's own is served"}}
 	}
+}
+
+// signatureTag says what becomes of a signature tag where they pass, unless its
+// policy has said more.
+func (r *inspectReport) signatureTag(reg config.Registry) {
+	if r.Tag == nil || r.Mode != string(config.Enforced) || reg.SignatureTags != config.SignatureTagsPass || !proxy.IsSignatureTag(r.Tag.Tag) {
+		return
+	}
+	if (&proxy.Policy{Exempt: r.Exempt}).Exempts(r.Tag.Tag) {
+		return
+	}
+	r.Tag = &inspectVerdict{Verdict: "unknown", inspectTag: inspectTag{Tag: r.Tag.Tag, Why: "signature-tags is pass: the registry's own is served while nothing that could be run is in it, and the registry is not asked here"}}
 }
 
 // verifiedRoot shows the keys that signed the root. What was verified is still

@@ -200,3 +200,25 @@ func TestFamiliarNamesMeanDockerHub(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectOfASignatureTagThatPasses cannot know without asking the registry.
+func TestInspectOfASignatureTagThatPasses(t *testing.T) {
+	tag := "sha256-" + strings.Repeat("0", 64) + ".sig"
+	for _, tc := range []struct {
+		name, tag, mode, passes string
+		exempt                  []string
+		code                    int
+	}{
+		{"passes", tag, "enforced", "pass", nil, exitUnknown},
+		{"hidden", tag, "enforced", "hidden", nil, exitFailed},
+		{"another tag", "latest", "enforced", "pass", nil, exitFailed},
+		{"exempt as well", tag, "enforced", "pass", []string{"sha256-*"}, 0},
+	} {
+		report := &inspectReport{Tag: &inspectVerdict{Verdict: "hidden", inspectTag: inspectTag{Tag: tc.tag}}}
+		report.apply(&config.Policy{Mode: config.Mode(tc.mode), ExemptTags: tc.exempt})
+		report.signatureTag(config.Registry{SignatureTags: tc.passes})
+		if code := report.exitCode(); code != tc.code {
+			t.Errorf("%s: exit %d, want %d: %+v", tc.name, code, tc.code, report.Tag)
+		}
+	}
+}
