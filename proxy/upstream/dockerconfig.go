@@ -107,6 +107,8 @@ func lookUp(keychain authn.Keychain, name string) (Secret, error) {
 // lookupReason says in our own words what went wrong.
 func lookupReason(err error) string {
 	switch text := err.Error(); {
+	case strings.Contains(text, "executable file not found"):
+		return "the credential helper that config.json names is not installed, or not in PATH"
 	case strings.HasPrefix(text, "error getting credentials"):
 		return "the credential helper that config.json names failed; run it by hand (docker-credential-NAME get) as the user of sealgate"
 	case strings.Contains(text, "config"):
