@@ -227,8 +227,11 @@ type Registry struct {
 	// unless it is localhost; an address that is listed is its own permission.
 	// Default none.
 	RedirectHosts []string
-	// PassPaths are exact path prefixes outside /v2/ that are forwarded
-	// untouched. Default none; others are not supported yet.
+	// PassPaths are path prefixes, outside the registry API, below which everything
+	// is forwarded to Upstream's host untouched, at the same path, with what
+	// credentials the client sends: a registry's pages and API. Each begins with
+	// "/", in canonical form; it stands for whole components, or for all that
+	// follows where it ends in "/". Trust has no say there. Default none.
 	PassPaths []string
 	// Push lets writes through. Default false; true is not supported yet.
 	Push bool

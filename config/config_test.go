@@ -138,6 +138,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				Name: "registry.example.com", Hosts: []string{"registry.example.com"},
 				MirrorHosts: []string{"mirror.example.com"},
 				Upstream:    mustURL(t, "http://[::1]:5000"),
+				PassPaths:   []string{"/harbor/", "/api/v2.0", "/-"},
 				Credentials: Credentials{Kind: Passthrough}, Redirects: "pass", Denial: "denied", SignatureTags: "pass",
 				Notary: Notary{URL: mustURL(t, "http://my_notary:4443"), Credentials: Credentials{Kind: Anonymous}, Expose: "never"},
 			},

@@ -41,7 +41,6 @@ func TestNotSupportedYet(t *testing.T) {
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
-		{inRegistry, "pass-paths: []", []string{"pass-paths: [/api]"}, "registries[0].pass-paths"},
 		{inRegistry, "push: false", []string{"push: true"}, "registries[0].push"},
 		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},

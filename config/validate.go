@@ -294,7 +294,7 @@ func (v *validator) registry(path string, r *Registry) {
 	}
 	v.notary(at("notary"), r)
 
-	v.later(at("pass-paths"), len(r.PassPaths) > 0, "leave it out")
+	v.passPaths(at("pass-paths"), r)
 	v.later(at("push"), r.Push, "write false")
 	v.denial(at("denial"), r)
 	v.laterBlock(at("offline"))

@@ -168,6 +168,8 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 		e.Str("digest", rec.route.Reference)
 	case TrustMetadata:
 		e.Str("file", rec.route.Reference)
+	case PassPath: // what is below it may be a secret, such as an invitation
+		e.Str("prefix", rec.route.Reference)
 	}
 	e.Str("decision", rec.decision)
 	if rec.reason != "" {

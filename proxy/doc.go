@@ -13,6 +13,9 @@
 //     mirror host, and on one that only "*" covers, containerd's ns chooses: one
 //     that names none of the registries there is 421. Elsewhere it is dropped,
 //     and no upstream ever hears it.
+//     A target below a prefix that the operator opened is forwarded with
+//     whatever comes and goes with it, as long as no reading of its path leads
+//     elsewhere (passpaths.go); else it is 404.
 //  3. Methods other than GET and HEAD are refused: 405 below /v2/, else 404.
 //  4. The target is parsed into a Route (route.go); what is not in canonical
 //     form is 404, a malformed digest or page 400. At Docker Hub a name of one

@@ -83,6 +83,11 @@ type Registry struct {
 	// client is admitted by it. Otherwise Sealgate reads with its own, which
 	// Upstream and Bodies add, or anonymously.
 	Passthrough bool
+	// PassPaths are path prefixes outside /v2/ of which everything is forwarded
+	// with the client's own credentials, and Pass sends that: it must not identify
+	// itself with credentials of ours. Nil Pass means Bodies.
+	PassPaths []string
+	Pass      http.RoundTripper
 	// Policy returns what is done about the tags of a GUN. It must be safe for
 	// concurrent use; what it returns is never nil and not modified. Nil means
 	// Enforced for all, with no tag exempt.
@@ -176,6 +181,9 @@ func New(opts Options) *Handler {
 	for _, reg := range opts.Registries {
 		if reg.Bodies == nil {
 			reg.Bodies = reg.Upstream
+		}
+		if reg.Pass == nil {
+			reg.Pass = reg.Bodies
 		}
 		if reg.Anonymous == nil {
 			reg.Anonymous = reg.Upstream
@@ -286,6 +294,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		return err
 	}
 	rec.registry = g.Name
+	if prefix, found := g.passPrefix(target); found {
+		return g.servePassPath(w, r, target, prefix, rec)
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		if strings.HasPrefix(target, "/v2/") {
 			return errMethod

@@ -18,6 +18,7 @@ const (
 	Referrers                        // /v2/<name>/referrers/<digest>
 	Tags                             // /v2/<name>/tags/list
 	TrustMetadata                    // /v2/<gun>/_trust/tuf/<file>.json
+	PassPath                         // below one of the registry's PassPaths; never from Parse
 )
 
 // String names the kind in logs.
@@ -37,6 +38,8 @@ func (k Kind) String() string {
 		return "tags"
 	case TrustMetadata:
 		return "trust"
+	case PassPath:
+		return "pass-path"
 	}
 	return "refused"
 }
@@ -49,7 +52,8 @@ type Route struct {
 	// Repository is the name as the registry knows it; for TrustMetadata the
 	// GUN, which begins with the registry's name.
 	Repository string
-	// Reference is the tag, the digest, or the metadata file.
+	// Reference is the tag, the digest, the metadata file, or the prefix that
+	// opened a path.
 	Reference string
 	// Limit and Last are the page asked for (Tags). Limit is -1 where the
 	// client named none.

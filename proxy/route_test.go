@@ -241,7 +241,7 @@ func TestAZeroRoutePrintsNothing(t *testing.T) {
 }
 
 func TestKindsHaveNames(t *testing.T) {
-	want := []string{"refused", "base", "manifest-by-tag", "manifest-by-digest", "blob", "referrers", "tags", "trust", "refused"}
+	want := []string{"refused", "base", "manifest-by-tag", "manifest-by-digest", "blob", "referrers", "tags", "trust", "pass-path", "refused"}
 	for i, name := range want {
 		if got := proxy.Kind(i).String(); got != name {
 			t.Errorf("kind %d is %q, want %q", i, got, name)

@@ -87,3 +87,22 @@ func nextPage(params string) bool {
 	}
 	return false
 }
+
+// OwnLocation returns a Location header path-absolute where it names the
+// upstream itself, and as it is otherwise: for pages that are forwarded
+// untouched, of which no meaning is known.
+func OwnLocation(location string, upstream *url.URL) string {
+	u, err := url.Parse(location)
+	if err != nil || u.Host == "" || u.User != nil || !sameOrigin(u, upstream) {
+		return location
+	}
+	path := u.EscapedPath()
+	switch {
+	case path == "":
+		path = "/"
+	case strings.HasPrefix(path, "//"): // would name a host
+		return location
+	}
+	own := (&url.URL{RawQuery: u.RawQuery, ForceQuery: u.ForceQuery, Fragment: u.Fragment, RawFragment: u.RawFragment}).String()
+	return path + own
+}

@@ -200,3 +200,27 @@ func FuzzLink(f *testing.F) {
 		}
 	})
 }
+
+func TestOwnLocation(t *testing.T) {
+	for _, test := range []struct{ location, want string }{
+		{"https://registry.example.com/a/b?c=d#e", "/a/b?c=d#e"},
+		{"https://registry.example.com:443/a", "/a"},
+		{"HTTPS://REGISTRY.example.com/a%2Fb", "/a%2Fb"},
+		{"https://registry.example.com", "/"},
+		{"https://registry.example.com?a", "/?a"},
+		{"//registry.example.com/a", "/a"},
+		{"https://registry.example.com//evil.example/", "https://registry.example.com//evil.example/"},
+		{"https://user@registry.example.com/a", "https://user@registry.example.com/a"},
+		{"http://registry.example.com/a", "http://registry.example.com/a"},
+		{"https://registry.example.com:8443/a", "https://registry.example.com:8443/a"},
+		{"https://elsewhere.example.com/a", "https://elsewhere.example.com/a"},
+		{"/a", "/a"},
+		{"a", "a"},
+		{"https://%zz/", "https://%zz/"},
+	} {
+		upstream := &url.URL{Scheme: "https", Host: "registry.example.com", Path: "/below"}
+		if got := rewrite.OwnLocation(test.location, upstream); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.location, got, test.want)
+		}
+	}
+}

@@ -135,6 +135,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		URL:           reg.Upstream,
 		RedirectHosts: reg.RedirectHosts,
 		Follow:        reg.Redirects == config.RedirectsFollow,
+		PassPaths:     reg.PassPaths,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
 		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),

@@ -39,6 +39,7 @@ func (w *wiring) registry(made *proxy.Registry) error {
 		return err
 	}
 	made.Upstream, made.Bodies = w.measured(admin.RegistryServer, asking), w.measured(admin.RegistryServer, bodies)
+	made.Pass = made.Bodies
 	if made.Passthrough {
 		return nil
 	}

@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sealgate/sealgate/rewrite"
+)
+
+// passPrefix is the configured prefix that a target lies under, literally: a
+// path that would only be there once it is decoded is not. A prefix ends at a
+// component's end, or has a "/" at its own.
+func (g *gate) passPrefix(target string) (prefix string, found bool) {
+	path, _, _ := strings.Cut(target, "?")
+	for _, prefix := range g.PassPaths {
+		rest, ok := strings.CutPrefix(path, prefix)
+		if ok && (rest == "" || rest[0] == '/' || strings.HasSuffix(prefix, "/")) {
+			return prefix, true
+		}
+	}
+	return "", false
+}
+
+// servePassPath forwards a request below a prefix that the operator opened: the
+// registry's pages and API, of which Sealgate understands nothing. What is
+// certain is where it goes: to the registry, below the prefix, and never to the
+// registry API, whatever decodes the path.
+func (g *gate) servePassPath(w http.ResponseWriter, r *http.Request, target, prefix string, rec *record) error {
+	path, query, asks := strings.Cut(target, "?")
+	plain, ok := decodedPath(path)
+	if !ok || !printable(query) || !g.below(prefix, path) {
+		return errNoRoute
+	}
+	rec.routed(Route{Kind: PassPath, Reference: prefix})
+	r = r.Clone(r.Context())
+	// ReverseProxy would switch protocols, and then nothing would be seen any
+	// more of what passes. A server may always ignore Upgrade (RFC 9110 section
+	// 7.8).
+	r.Header.Del("Upgrade")
+	// RawPath is what goes out, as it came: it is in the grammar, so that
+	// net/url finds nothing in it to escape.
+	to := &url.URL{Scheme: g.URL.Scheme, Host: g.URL.Host, Path: plain, RawPath: path, RawQuery: query, ForceQuery: asks}
+	forgetTargets(r.Header)
+	return g.pour(w, r, to, rec.client.Address)
+}
+
+// pour passes request and answer on, whatever they are and for as long as they
+// flow. It returns an error only when nothing was sent to the client.
+func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client string) error {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
+	conn := http.NewResponseController(w)
+	if r.ContentLength != 0 {
+		r.Body = &pouringBody{ReadCloser: r.Body, conn: conn, late: late}
+	}
+	var failed error
+	rp := httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL, pr.Out.Host = to, ""
+			pr.SetXForwarded()
+			pr.Out.Header.Set("X-Forwarded-For", client)
+		},
+		Transport: g.Pass,
+		ModifyResponse: func(resp *http.Response) error {
+			late.Stop()
+			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
+			ownAnswer(resp, g.URL)
+			return nil
+		},
+		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+		ErrorLog:      silent,
+		BufferPool:    copyBuffers,
+		FlushInterval: -1, // pages that show progress
+	}
+	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: conn}, r.WithContext(ctx))
+	switch {
+	case failed == nil:
+		return nil
+	case r.Context().Err() != nil:
+		return r.Context().Err()
+	case context.Cause(ctx) != nil:
+		return errUpstream(context.Cause(ctx))
+	}
+	return errUpstream(failed)
+}
+
+// forgetTargets drops what a client says of where the request was for and where
+// it came from: servers that believe it would leave the prefix.
+func forgetTargets(h http.Header) {
+	for name := range h {
+		switch {
+		case strings.HasPrefix(name, "X-Forwarded-"), strings.HasPrefix(name, "X-Original-"), strings.HasPrefix(name, "X-Rewrite-"),
+			name == "Forwarded", name == "X-Real-Ip", name == "X-Envoy-Original-Path":
+			delete(h, name)
+		}
+	}
+}
+
+// ownAnswer keeps a client at this address: a Location on the registry itself
+// loses its host, and no other place is advertised (RFC 7838).
+func ownAnswer(resp *http.Response, upstream *url.URL) {
+	resp.Trailer = nil // see flowingBody
+	resp.Header.Del("Alt-Svc")
+	resp.Header.Del("X-Request-Id") // ours is there already
+	if location := resp.Header.Get("Location"); location != "" {
+		resp.Header.Set("Location", rewrite.OwnLocation(location, upstream))
+	}
+}
+
+// pouringBody is what a client sends: while it flows, for as long as it takes.
+// Its deadline replaces the server's ReadTimeout, and the wait for an answer
+// begins anew with each piece.
+type pouringBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+	late *time.Timer
+}
+
+func (b *pouringBody) Read(p []byte) (int, error) {
+	b.conn.SetReadDeadline(time.Now().Add(clientPause))
+	n, err := b.ReadCloser.Read(p)
+	b.conn.SetReadDeadline(time.Time{}) // else HTTP/2 ends the stream while nobody reads
+	b.late.Reset(headerTimeout)
+	return n, err
+}
+
+// clientPause is how long a client may stand still in the middle of what it
+// sends.
+const clientPause = time.Minute
+
+// below says whether every reading of a path stays below the prefix and away
+// from the registry API. Servers decode a path more than once, fold what they
+// find, and cut off what follows a ";" in a component; so all forms of it are
+// looked at until nothing is left to decode.
+func (g *gate) below(prefix, path string) bool {
+	for range maxDecodings {
+		if !cleanReading(path) || !strings.HasPrefix(path, prefix) || g.isAPI(path) {
+			return false
+		}
+		decoded := decodeOnce(path)
+		if decoded == path {
+			return true
+		}
+		path = decoded
+	}
+	return false
+}
+
+// maxDecodings is how often a path may be escaped over itself.
+const maxDecodings = 8
+
+// cleanReading: no component is empty, "." or "..", with or without what
+// follows a ";", but the last may be empty; and nothing is a separator to some
+// and a letter to others. Escapes are refused where they are no UTF-8, since
+// lenient readers find dots and slashes in what is longer than it should be.
+func cleanReading(path string) bool {
+	if !utf8.ValidString(path) || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }) {
+		return false
+	}
+	components := strings.Split(path, "/")
+	for i, component := range components[1:] {
+		name, _, params := strings.Cut(component, ";")
+		last := i == len(components)-2
+		if name == "." || name == ".." || name == "" && (params || !last) {
+			return false
+		}
+	}
+	return components[0] == ""
+}
+
+// isAPI says whether a path reads as one of the registry API: where the
+// registry has it, or the manifests of another that the same server holds.
+func (g *gate) isAPI(path string) bool {
+	path = strings.ToLower(path)
+	for _, api := range []string{"/v2", strings.ToLower(g.URL.Path) + "/v2"} {
+		if path == api || strings.HasPrefix(path, api+"/") {
+			return true
+		}
+	}
+	_, after, found := strings.Cut(path, "/v2/")
+	return found && strings.Contains("/"+after+"/", "/manifests/")
+}
+
+// decodedPath is a path without its escapes; ok where it is made of what may
+// stand in one (RFC 3986 section 3.3).
+func decodedPath(path string) (decoded string, ok bool) {
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case strings.IndexByte("/-._~!$&'()*+,;=:@%", c) >= 0:
+		default:
+			return "", false
+		}
+	}
+	decoded, err := url.PathUnescape(path)
+	return decoded, err == nil
+}
+
+// decodeOnce decodes the escapes of a path, and leaves what is none of them as
+// it is: a lenient reader would too.
+func decodeOnce(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if c, err := url.PathUnescape(path[i : i+3]); err == nil {
+				b.WriteString(c)
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(path[i])
+	}
+	return b.String()
+}
+
+// printable says whether a query is made of visible characters: a blank in it
+// would end the target for some readers.
+func printable(query string) bool {
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
+}
