@@ -18,6 +18,7 @@ import (
 type settings struct {
 	listen    string
 	plainHTTP bool
+	tls       string // the block tls and what else belongs to it, where it is not a pair of the suite's CA
 	name      string // of the registry; GUN = name + "/" + repository
 	hosts     []string
 	upstream  string
@@ -42,9 +43,12 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	var b strings.Builder
 	line := func(format string, values ...any) { fmt.Fprintf(&b, format+"\n", values...) }
 	line("listen: %s", s.listen)
-	if s.plainHTTP {
+	switch {
+	case s.tls != "":
+		line("%s", s.tls)
+	case s.plainHTTP:
 		line("tls: {plain-http: {}}")
-	} else {
+	default:
 		host, _, _ := strings.Cut(s.listen, ":")
 		cert, key, err := ca.pairFor("sealgate", append(slices.Clone(hubHosts), "localhost", registryName, "127.0.0.1", host)...)
 		if err != nil {
