@@ -25,6 +25,7 @@ type dockerDaemon struct {
 	containerd string // socket
 	config     string // the CLI's configuration directory
 	json       string // daemon.json, which SIGHUP has it read again
+	hosts      string // its /etc/hosts
 }
 
 // dockerd is the suite's one daemon, started by the first test that wants it.
@@ -82,13 +83,13 @@ func startDockerd(dir, driver string, ca *authority, names map[string]string) (*
 	}
 	all := leadTo("127.0.0.1", registryName)
 	maps.Copy(all, names)
-	hosts, err := hostsFile(dir, all)
-	if err != nil {
+	var err error
+	if d.hosts, err = hostsFile(dir, all); err != nil {
 		return nil, err
 	}
 	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file},
 		"unshare", "--mount", "--propagation", "slave",
-		"sh", "-c", ownMounts, "sh", hosts,
+		"sh", "-c", ownMounts, "sh", d.hosts,
 		"dockerd",
 		"--config-file", d.json,
 		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),

@@ -36,6 +36,8 @@ type settings struct {
 	policies    string // signers and policies, as they stand in the file
 
 	admin string // address of the admin listener; "" for none
+
+	certified []string // what the certificate is for, beside loopback and Docker Hub's names
 }
 
 // yaml writes the settings as the file that `sealgate serve` reads.
@@ -50,7 +52,7 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 		line("tls: {plain-http: {}}")
 	default:
 		host, _, _ := strings.Cut(s.listen, ":")
-		cert, key, err := ca.pairFor("sealgate", append(slices.Clone(hubHosts), "localhost", registryName, "127.0.0.1", host)...)
+		cert, key, err := ca.pairFor("sealgate", slices.Concat(hubHosts, s.certified, []string{"localhost", registryName, "127.0.0.1", host})...)
 		if err != nil {
 			return "", err
 		}
