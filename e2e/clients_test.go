@@ -85,10 +85,14 @@ func newPodman(t *testing.T, w *world) podmanHome {
 }
 
 func (p podmanHome) podman(arguments ...string) (string, error) {
-	return run(trusting(p.world), append([]string{
-		"podman", "--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
+	return run(trusting(p.world), append([]string{"podman"}, p.arguments(arguments...)...)...)
+}
+
+func (p podmanHome) arguments(more ...string) []string {
+	return append([]string{
+		"--root", filepath.Join(p.dir, "root"), "--runroot", filepath.Join(p.dir, "run"), "--tmpdir", filepath.Join(p.dir, "tmp"),
 		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
-	}, arguments...)...)
+	}, more...)
 }
 
 func cranePull(t *testing.T, w *world, reference string) ([]string, error) {

@@ -54,41 +54,39 @@ func podmanDirect(t *testing.T) matrixClient {
 			}
 			wantTags(t, got, "v1", "v2")
 		}),
-		runs:    does("yes, refused", func(t *testing.T) { podmanRuns(t, s, c) }),
-		builds:  does("yes, refused", func(t *testing.T) { podmanBuilds(t, s, c) }),
+		runs:    does("yes, refused", func(t *testing.T) { podmanRuns(t, newPodman(t, s.world).podman, s.world, c) }),
+		builds:  does("yes, refused", func(t *testing.T) { podmanBuilds(t, newPodman(t, s.world).podman, s.world, c) }),
 		resumes: goesOn(c, false),
 	})}
 }
 
-func podmanRuns(t *testing.T, s *scene, c client) {
-	p := newPodman(t, s.world)
+func podmanRuns(t *testing.T, podman func(...string) (string, error), w *world, c client) {
 	run := func(tag string) (string, error) {
 		// Limits of podman's own are more than a container of the suite's may set.
-		return p.podman("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
-			"--quiet", s.tag("team/app", tag))
+		return podman("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024",
+			"--quiet", w.tag("team/app", tag))
 	}
 	if out, err := run("signed"); err != nil || !strings.Contains(out, "signed words\n") {
 		t.Errorf("want the image's words, got %v:\n%s", err, out)
 	}
-	if _, err := run("unsigned"); !c.shows(err, noTrustData(s.world, "team/app", "unsigned")) {
+	if _, err := run("unsigned"); !c.shows(err, noTrustData(w, "team/app", "unsigned")) {
 		t.Errorf("want a denial, got %v", err)
 	}
 }
 
-func podmanBuilds(t *testing.T, s *scene, c client) {
-	p := newPodman(t, s.world)
+func podmanBuilds(t *testing.T, podman func(...string) (string, error), w *world, c client) {
 	build := func(tag string) (string, error) {
 		dir := t.TempDir()
-		dockerfile := "FROM " + s.tag("team/app", tag) + "\nRUN [\"/say\", \"built on it\"]\n"
+		dockerfile := "FROM " + w.tag("team/app", tag) + "\nRUN [\"/say\", \"built on it\"]\n"
 		if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {
 			return "", err
 		}
-		return p.podman("build", "--isolation", "chroot", dir)
+		return podman("build", "--isolation", "chroot", dir)
 	}
 	if out, err := build("signed"); err != nil || !strings.Contains(out, "built on it") {
 		t.Errorf("want the build's words, got %v:\n%s", err, out)
 	}
-	if _, err := build("unsigned"); !c.shows(err, noTrustData(s.world, "team/app", "unsigned")) {
+	if _, err := build("unsigned"); !c.shows(err, noTrustData(w, "team/app", "unsigned")) {
 		t.Errorf("want a denial, got %v", err)
 	}
 }

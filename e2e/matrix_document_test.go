@@ -110,12 +110,13 @@ func (m *matrix) messageTable() string {
 }
 
 var (
-	logPrefix = regexp.MustCompile(`^time="[^"]*" level=\w+ msg="(.*)"$`)
-	anyPort   = regexp.MustCompile(`(127\.0\.0\.1|` + regexp.QuoteMeta(registryName) + `):\d+`)
+	logPrefix   = regexp.MustCompile(`^time="[^"]*" level=\w+ msg="(.*)"$`)
+	emittedHome = regexp.MustCompile(`/\S+/h-\d+/`)
+	anyPort     = regexp.MustCompile(`(127\.0\.0\.1|` + regexp.QuoteMeta(registryName) + `):\d+`)
 )
 
-// lastLine is the last line of an output, the same in every run: without the
-// time, with the registry's documented name, and without digests.
+// lastLine is the last line of an output, the same in every run: without
+// the time, the HOME and digests, and with the registry's documented name.
 func lastLine(out string) string {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	line := strings.TrimSpace(lines[len(lines)-1])
@@ -123,5 +124,6 @@ func lastLine(out string) string {
 		line = strings.ReplaceAll(m[1], `\"`, `"`)
 	}
 	line = anyPort.ReplaceAllString(line, "registry.example.com")
+	line = emittedHome.ReplaceAllString(line, "~/")
 	return anyDigest.ReplaceAllString(line, "sha256:…")
 }

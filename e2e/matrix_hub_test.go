@@ -34,15 +34,15 @@ func newDockerHub(t *testing.T) dockerHub {
 	return dockerHub{s, h, d}
 }
 
-// openAt opens a Sealgate for docker.io at an address. It asks the hub's registry
+// openAt opens a Sealgate for docker.io at an address, with more keys than most. It asks the hub's registry
 // past the server that stands for Docker Hub's own names.
-func (d dockerHub) openAt(t *testing.T, address string, hosts ...string) *gate {
+func (d dockerHub) openAt(t *testing.T, address, more string, hosts ...string) *gate {
 	t.Helper()
 	dir := must(os.MkdirTemp(suite.dir, "gate-"))(t)
 	g := must(openGate(dir, d.ca, settings{
 		listen: address, name: "docker.io", hosts: hosts, upstream: d.hub.registry.url, notary: d.notary.url,
 		credentials: "anonymous", mode: "enforced", rootKeys: map[string]string{"docker.io/*": must(d.rootKey())(t)},
-		refresh: 3 * time.Second, maxStale: time.Hour, authTTL: 2 * time.Second,
+		refresh: 3 * time.Second, maxStale: time.Hour, authTTL: 2 * time.Second, more: more,
 	}))(t)
 	t.Cleanup(func() { g.stop(20 * time.Second) })
 	return g
@@ -56,9 +56,7 @@ func (d dockerHub) row() dockerRow {
 
 // dockerWithMirror is docker with Sealgate among its registry-mirrors, and nothing
 // else: an unsigned tag is then pulled from Docker Hub.
-func dockerWithMirror(t *testing.T, d dockerHub) matrixClient {
-	address := must(freeAddress())(t)
-	g := d.openAt(t, address, address)
+func dockerWithMirror(t *testing.T, d dockerHub, g *gate) matrixClient {
 	d.daemon.mirror(t, g.url)
 	row := d.row()
 	fallsBack := func(t *testing.T, pulls func(tag string) error) {
@@ -86,6 +84,21 @@ func dockerWithMirror(t *testing.T, d dockerHub) matrixClient {
 	})}
 }
 
+// dockerWithStrictMirror is the same with denials that docker does not get over.
+func dockerWithStrictMirror(t *testing.T, d dockerHub) matrixClient {
+	address := must(freeAddress())(t)
+	d.daemon.mirror(t, d.openAt(t, address, "denial: strict-mirror", address).url)
+	row := d.row()
+	row.client.instead = "TAG IS NOT SIGNED (no trust data for tag 'unsigned' in docker.io/team/app"
+	cells := row.cells()
+	for _, head := range []string{unsignedTag, runs, builds} {
+		cells[head] = asksNobodyElse(d.hub, cells[head])
+	}
+	return matrixClient{"docker, `registry-mirrors`, `denial: strict-mirror`", with(cells, map[string]cell{
+		resumes: without(seeDocker),
+	})}
+}
+
 // dockerBehindDNS is docker on a host whose DNS has Docker Hub's names at Sealgate,
 // and whose system store trusts Sealgate's CA.
 func dockerBehindDNS(t *testing.T, d dockerHub) matrixClient {
@@ -93,7 +106,7 @@ func dockerBehindDNS(t *testing.T, d dockerHub) matrixClient {
 	if err := d.hub.server.Close(); err != nil && err != http.ErrServerClosed {
 		t.Fatal(err)
 	}
-	d.openAt(t, d.hub.ip+":443", append(slices.Clone(hubHosts), d.hub.ip)...)
+	d.openAt(t, d.hub.ip+":443", "", append(slices.Clone(hubHosts), d.hub.ip)...)
 	return matrixClient{"docker, DNS for docker.io", with(d.row().cells(), map[string]cell{
 		resumes: without(seeDocker),
 	})}

@@ -10,19 +10,29 @@ import (
 // in docs/clients.md, which `make clients` writes from such a run.
 func TestClientMatrix(t *testing.T) {
 	m := &matrix{}
-	for _, row := range []func(*testing.T) matrixClient{dockerDirect, dockerWithContentTrust} {
-		m.run(t, row(t))
-	}
-	hub := newDockerHub(t)
-	for _, row := range []func(*testing.T, dockerHub) matrixClient{dockerWithMirror, dockerBehindDNS} {
-		m.run(t, row(t, hub))
-	}
 	for _, row := range []func(*testing.T) matrixClient{
-		buildKit, containerdDirect, podmanDirect, skopeoDirect, craneDirect, regctlDirect, cosignDirect, orasDirect,
+		dockerDirect, dockerWithContentTrust, buildKit,
+		containerdDirect, podmanDirect, skopeoDirect, craneDirect, regctlDirect, cosignDirect, orasDirect,
 	} {
 		m.run(t, row(t))
 	}
+	m.runDockerHub(t)
 	m.compare(t)
+}
+
+// runDockerHub tests the ways to docker.io: first with a Docker Hub that answers
+// under its own names, then with Sealgate there.
+func (m *matrix) runDockerHub(t *testing.T) {
+	hub := newDockerHub(t)
+	address := must(freeAddress())(t)
+	g := hub.openAt(t, address, "", address)
+	m.run(t, dockerWithMirror(t, hub, g))
+	m.run(t, dockerWithStrictMirror(t, hub))
+	host := hub.emits(t, g)
+	for _, row := range []func(*testing.T, emitted) matrixClient{containerdEmitted, podmanEmitted, skopeoEmitted} {
+		m.run(t, row(t, host))
+	}
+	m.run(t, dockerBehindDNS(t, hub))
 }
 
 // behaviours are the columns of the matrix: the head of the column, and what the

@@ -34,6 +34,7 @@ type settings struct {
 	maxStale    time.Duration
 	authTTL     time.Duration
 	policies    string // signers and policies, as they stand in the file
+	more        string // further keys of the registry, as "key: value" lines
 
 	admin string // address of the admin listener; "" for none
 
@@ -78,6 +79,9 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 		line("    notary: {url: %s, ca-file: %s}", s.notary, ca.file)
 	} else {
 		line("    notary: {url: %q}", s.notary)
+	}
+	for key := range strings.Lines(s.more) {
+		line("    %s", strings.TrimSpace(key))
 	}
 	line("content-trust:")
 	line("  mode: %s", s.mode)
