@@ -233,7 +233,8 @@ type Registry struct {
 	// "/", in canonical form; it stands for whole components, or for all that
 	// follows where it ends in "/". Trust has no say there. Default none.
 	PassPaths []string
-	// Push lets writes through. Default false; true is not supported yet.
+	// Push lets clients push and delete, with their own credentials. Default
+	// false; true needs Credentials Passthrough and Denial DenialNotFound.
 	Push bool
 	// Denial is the answer for a tag that is not visible, where that is enforced:
 	// DenialNotFound (default); DenialDenied, not with Push; DenialStrictMirror,
@@ -301,8 +302,9 @@ type Notary struct {
 	// ExposeAuto (default: where Notary itself refuses anonymous reads, or to
 	// clients that may read the repository), ExposeAlways, ExposeNever.
 	Expose string
-	// Writes lets trust data be written through Sealgate. Default false; true
-	// is not supported yet.
+	// Writes lets clients publish trust data, with their own credentials, which
+	// URL has to judge. Default false; true needs the registry's Credentials
+	// Passthrough.
 	Writes bool
 }
 

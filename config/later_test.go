@@ -20,10 +20,6 @@ content-trust: {mode: enforced}
 registries: [{name: registry.example.com, upstream: "https://o.example.com", notary: {url: "https://n.example.com"}, $}]
 content-trust: {mode: enforced}
 `
-	inNotary = `tls: {plain-http: {}}
-registries: [{name: registry.example.com, upstream: "https://o.example.com", notary: {url: "https://n.example.com", $}}]
-content-trust: {mode: enforced}
-`
 	inTrust = `tls: {plain-http: {}}
 registries: [{name: registry.example.com, upstream: "https://o.example.com", notary: {url: "https://n.example.com"}}]
 content-trust: {mode: enforced, $}
@@ -41,10 +37,8 @@ func TestNotSupportedYet(t *testing.T) {
 		{topLevel, "storage: {s3: null, inmemory: {}}", []string{"storage: {s3: {bucket: b, secretkey: hunter2}}", "storage: {s3: {}}"}, "storage.s3"},
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
-		{inRegistry, "push: false", []string{"push: true"}, "registries[0].push"},
 		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 		{inRegistry, "cache: null", []string{"cache: {}", "cache: {max-size: 50GiB, ttl: 168h}"}, "registries[0].cache"},
-		{inNotary, "writes: false", []string{"writes: true"}, "registries[0].notary.writes"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }
 		t.Run("accepted "+test.accepted, func(t *testing.T) {

@@ -295,7 +295,7 @@ func (v *validator) registry(path string, r *Registry) {
 	v.notary(at("notary"), r)
 
 	v.passPaths(at("pass-paths"), r)
-	v.later(at("push"), r.Push, "write false")
+	v.push(at("push"), r)
 	v.denial(at("denial"), r)
 	v.laterBlock(at("offline"))
 	v.laterBlock(at("cache"))
@@ -317,6 +317,12 @@ func (v *validator) named(key string, hosts []string, what string) {
 	if i := slices.Index(hosts, AnyHost); i >= 0 {
 		v.add(element(key, i), `"*" is not accepted here: name %s`, what)
 	}
+}
+
+// push checks that whoever writes is known to the registry.
+func (v *validator) push(key string, r *Registry) {
+	v.require(key, !r.Push || r.Credentials.Kind == Passthrough,
+		"true needs credentials: passthrough, so that the registry knows who pushes: this registry has %s", r.Credentials.Kind)
 }
 
 func (v *validator) credentials(key string, c Credentials) {
@@ -362,7 +368,8 @@ func (v *validator) notary(path string, r *Registry) {
 		v.require(at("cert-file"), false, "is missing: cert-file and key-file come together")
 	}
 	v.credentials(at("credentials"), n.Credentials)
-	v.later(at("writes"), n.Writes, "write false")
+	v.require(at("writes"), !n.Writes || r.Credentials.Kind == Passthrough,
+		"true needs credentials: passthrough, so that Notary knows who publishes: this registry has %s", r.Credentials.Kind)
 }
 
 func (v *validator) contentTrust() {

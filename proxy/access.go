@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -166,10 +167,14 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 		e.Str("tag", rec.route.Reference)
 	case ManifestByDigest, Blob, Referrers:
 		e.Str("digest", rec.route.Reference)
-	case TrustMetadata:
+	case TrustMetadata, TrustKey:
 		e.Str("file", rec.route.Reference)
 	case PassPath: // what is below it may be a secret, such as an invitation
 		e.Str("prefix", rec.route.Reference)
+	case Uploads, Upload: // a token says nothing
+		if digest := cmp.Or(rec.route.Mount, rec.route.Digest); digest != "" {
+			e.Str("digest", digest)
+		}
 	}
 	e.Str("decision", rec.decision)
 	if rec.reason != "" {

@@ -16,12 +16,19 @@
 //     A target below a prefix that the operator opened is forwarded with
 //     whatever comes and goes with it, as long as no reading of its path leads
 //     elsewhere (passpaths.go); else it is 404.
-//  3. Methods other than GET and HEAD are refused: 405 below /v2/, else 404.
+//  3. Methods other than GET and HEAD are refused, 405 below /v2/ and else 404,
+//     where neither pushing nor publishing is let through.
 //  4. The target is parsed into a Route (route.go); what is not in canonical
 //     form is 404, a malformed digest or page 400. At Docker Hub a name of one
 //     component gets its "library/" (dockerhub.go). From here on only the Route
 //     speaks; the upstream hears nothing of what was refused.
-//  5. By kind of route:
+//     A method that the kind of route does not have here is 405 (push.go).
+//  5. A write goes to the registry with the client's own credentials, its body
+//     as it comes, and is never repeated (push.go, exchange.go); the step of
+//     an upload to where its token says (uploads.go, uploadtoken.go). What is
+//     published goes to the Notary server, and is read back before the answer
+//     (trustwrite.go). Nothing of it depends on trust data.
+//  6. A read, by kind of route:
 //     - /v2/: with the client's own credentials the registry's answer, its
 //     challenge untouched; else 200.
 //     - a manifest by a tag that the repository's policy exempts: forwarded
@@ -40,7 +47,7 @@
 //     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
 //     client may know of it (trust.go).
-//  6. Any error becomes an answer in one place (errors.go), the refusal of a tag
+//  7. Any error becomes an answer in one place (errors.go), the refusal of a tag
 //     in the form that the registry is configured for (denial.go), and one
 //     access line and one Outcome say what happened (access.go).
 package proxy

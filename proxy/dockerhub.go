@@ -25,8 +25,15 @@ func Repository(registry, name string) string {
 // decision, the registry's paths and the log have it. Trust metadata is asked
 // for by full names only.
 func (g *gate) official(route Route) (Route, error) {
-	if g.Name != DockerHub || route.Kind == Base || route.Kind == TrustMetadata {
+	if g.Name != DockerHub {
 		return route, nil
+	}
+	switch route.Kind {
+	case Base, TrustMetadata, TrustCollection, TrustKey:
+		return route, nil
+	}
+	if route.From != "" {
+		route.From = Repository(g.Name, route.From)
 	}
 	route.Repository = Repository(g.Name, route.Repository)
 	if len(route.Repository) > reference.RepositoryNameTotalLengthMax {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
@@ -48,6 +49,10 @@ const (
 	codeTagInvalid       = "TAG_INVALID"
 	codeManifestUnknown  = "MANIFEST_UNKNOWN"
 	codeMetadataNotFound = "METADATA_NOT_FOUND"
+	codeNameInvalid      = "NAME_INVALID"
+	codeSizeInvalid      = "SIZE_INVALID"
+	codeUploadInvalid    = "BLOB_UPLOAD_INVALID"
+	codeUploadUnknown    = "BLOB_UPLOAD_UNKNOWN"
 )
 
 // retryAfter is what a 503 of our own asks for, in seconds.
@@ -69,11 +74,20 @@ var (
 		Message: "this client is not one of those that sealgate serves", Header: http.Header{"Connection": {"close"}}}
 	errNoTrustFile = &Error{Status: http.StatusNotFound, Reason: "no-trust-metadata", Code: codeMetadataNotFound,
 		Message: "no trust metadata is served for this repository"}
+	errNoUpload = &Error{Status: http.StatusNotFound, Code: codeUploadUnknown, Reason: "no-upload",
+		Message: "no upload of this repository is known by this location: begin a new one"}
+	errNoForm = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "no-form",
+		Message: "trust data is published as multipart/form-data with a boundary"}
+	errStalled = &Error{Status: http.StatusRequestTimeout, Code: codeUploadInvalid, Reason: "client-stalled",
+		Message: "the request's body stood still for too long"}
 	// 499 is nobody's standard and nobody's answer: it marks the access line.
 	errClientGone = &Error{Status: 499, Code: codeUnknown, Reason: "client-gone", Message: "the client went away"}
 	errInternal   = &Error{Status: http.StatusInternalServerError, Code: codeUnknown, Reason: "internal",
 		Message: "internal error: see the log of sealgate"}
 )
+
+// errUploadKeys: without them no upload can be begun or continued.
+var errUploadKeys = errors.New("the keys of uploads cannot be read")
 
 func errDigestInvalid(digest string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: codeDigestInvalid, Reason: "digest-invalid",
@@ -85,6 +99,23 @@ func errDigestInvalid(digest string) *Error {
 func errNamespace(ns string) *Error {
 	return &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-namespace",
 		Message: fmt.Sprintf("ns=%.130q names no registry that is configured for this host: its name or one of its hosts is expected, once", ns)}
+}
+
+func errNameInvalid(name string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: codeNameInvalid, Reason: "name-invalid",
+		Message: fmt.Sprintf("%.300q is not the name of a repository", name)}
+}
+
+// errMethodNot: the path is served, and not with this method.
+func errMethodNot(served []string) *Error {
+	allow := strings.Join(served, ", ")
+	return &Error{Status: http.StatusMethodNotAllowed, Code: codeUnsupported, Reason: "method",
+		Message: "this path is served with " + allow, Header: http.Header{"Allow": {allow}}}
+}
+
+func errTooLarge(most int64) *Error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Code: codeSizeInvalid, Reason: "too-large",
+		Message: fmt.Sprintf("the request's body has more than %d bytes", most)}
 }
 
 func errPage(key, value string) *Error {

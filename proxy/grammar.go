@@ -86,6 +86,21 @@ func validDigest(digest string) bool {
 	return ok && len(sum) == 128 && lowerHex(sum)
 }
 
+// maxToken bounds the token of an upload, in bytes.
+const maxToken = 8192
+
+// validToken says whether token may be one of ours: base64url without padding.
+func validToken(token string) bool {
+	for i := range len(token) {
+		switch c := token[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return token != "" && len(token) <= maxToken
+}
+
 func lowerHex(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {

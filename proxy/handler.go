@@ -105,6 +105,21 @@ type Registry struct {
 	NotaryURL *url.URL
 	Notary    http.RoundTripper
 	Expose    Expose
+	// Push lets clients write to the registry, with their own credentials: it
+	// needs Passthrough.
+	Push bool
+	// Writes sends what clients push; nil means Bodies. Like Bodies it follows no
+	// redirect, and it must not repeat a request.
+	Writes http.RoundTripper
+	// TrustWrites lets clients publish trust data, with their own credentials:
+	// it needs Passthrough and NotaryURL. Who may publish is for the Notary server
+	// to say.
+	TrustWrites bool
+	// NotaryWrites sends what clients publish; nil means Notary.
+	NotaryWrites http.RoundTripper
+	// Refresh, when not nil, has the trust data of a GUN read anew; it returns
+	// when that is done, or ctx is.
+	Refresh func(ctx context.Context, gun string) error
 }
 
 // Options configure a Handler.
@@ -118,6 +133,11 @@ type Options struct {
 	ManifestBytes int64
 	// ManifestTimeout bounds fetching one manifest; zero means 20 s.
 	ManifestTimeout time.Duration
+	// UploadKeys returns the keys of upload locations, at least one; the first
+	// seals. It is called when one is needed for the first time, and again for
+	// keys that are not known. It must be safe for concurrent use. Nil means one
+	// key for as long as this handler, and those that replace it, last.
+	UploadKeys func(context.Context) ([]UploadKey, error)
 	// Log receives one access line per request and what went wrong.
 	Log zerolog.Logger
 	// Observe, when not nil, is told the outcome of every request, after the
@@ -155,6 +175,7 @@ type shared struct {
 	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
 	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
+	uploads         *uploadTokens
 	fetches, probes singleflight.Group
 	lists           *semaphore.Weighted // of registries' tags, being read
 	judging         *semaphore.Weighted // signature tags
@@ -185,6 +206,12 @@ func New(opts Options) *Handler {
 		if reg.Pass == nil {
 			reg.Pass = reg.Bodies
 		}
+		if reg.Writes == nil {
+			reg.Writes = reg.Bodies
+		}
+		if reg.NotaryWrites == nil {
+			reg.NotaryWrites = reg.Notary
+		}
 		if reg.Anonymous == nil {
 			reg.Anonymous = reg.Upstream
 		}
@@ -208,9 +235,11 @@ func New(opts Options) *Handler {
 
 func newShared(opts Options) *shared {
 	clients, notaries, manifests, verdicts := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes), newVerdicts()
+	uploads := newUploadTokens(opts.UploadKeys, opts.Now)
 	if opts.Before != nil {
 		before := opts.Before.shared
 		clients, notaries, manifests, verdicts = before.auth.remembered, before.closedNotaries.remembered, before.manifests, before.verdicts
+		uploads = before.uploads
 	}
 	return &shared{
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
@@ -220,6 +249,7 @@ func newShared(opts Options) *shared {
 		judging:         semaphore.NewWeighted(maxJudging),
 		verdicts:        verdicts,
 		manifests:       manifests,
+		uploads:         uploads,
 		manifestTimeout: opts.ManifestTimeout,
 	}
 }
@@ -297,7 +327,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	if prefix, found := g.passPrefix(target); found {
 		return g.servePassPath(w, r, target, prefix, rec)
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if !reads(r.Method) && !g.Push && !g.TrustWrites {
 		if strings.HasPrefix(target, "/v2/") {
 			return errMethod
 		}
@@ -310,7 +340,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	if err != nil {
 		return err
 	}
+	if err := g.takes(r.Method, route.Kind); err != nil {
+		return err
+	}
 	rec.routed(route)
+	if isWrite(r.Method, route.Kind) {
+		return g.serveWrite(w, r, route)
+	}
 	switch route.Kind {
 	case Base:
 		return g.serveBase(w, r)

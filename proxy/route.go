@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +19,10 @@ const (
 	Referrers                        // /v2/<name>/referrers/<digest>
 	Tags                             // /v2/<name>/tags/list
 	TrustMetadata                    // /v2/<gun>/_trust/tuf/<file>.json
+	Uploads                          // /v2/<name>/blobs/uploads/
+	Upload                           // /v2/<name>/blobs/uploads/<token>
+	TrustCollection                  // /v2/<gun>/_trust/tuf/
+	TrustKey                         // /v2/<gun>/_trust/tuf/<role>.key
 	PassPath                         // below one of the registry's PassPaths; never from Parse
 )
 
@@ -38,6 +43,14 @@ func (k Kind) String() string {
 		return "tags"
 	case TrustMetadata:
 		return "trust"
+	case Uploads:
+		return "uploads"
+	case Upload:
+		return "upload"
+	case TrustCollection:
+		return "trust-collection"
+	case TrustKey:
+		return "trust-key"
 	case PassPath:
 		return "pass-path"
 	}
@@ -49,11 +62,11 @@ func (k Kind) String() string {
 // carried along beside it.
 type Route struct {
 	Kind Kind
-	// Repository is the name as the registry knows it; for TrustMetadata the
-	// GUN, which begins with the registry's name.
+	// Repository is the name as the registry knows it; for the kinds of trust
+	// the GUN, which begins with the registry's name.
 	Repository string
-	// Reference is the tag, the digest, the metadata file, or the prefix that
-	// opened a path.
+	// Reference is the tag, the digest, the file of trust data, the token of an
+	// upload, or the prefix that opened a path.
 	Reference string
 	// Limit and Last are the page asked for (Tags). Limit is -1 where the
 	// client named none.
@@ -61,6 +74,10 @@ type Route struct {
 	Last  string
 	// Query is the query to pass on (Referrers), without the leading "?".
 	Query string
+	// Digest is that of the blob (Uploads, Upload); Mount and From say which
+	// blob of which repository is taken over instead of an upload (Uploads). Each
+	// may be empty.
+	Digest, Mount, From string
 }
 
 const (
@@ -69,6 +86,9 @@ const (
 	maxPage = 1000
 	// maxQuery bounds a query that is passed on, in bytes.
 	maxQuery = 2048
+
+	uploadsSuffix = "/blobs/uploads/"
+	trustSuffix   = "/_trust/tuf/"
 
 	trustRole = `(?:root|timestamp|snapshot|targets(?:/[a-z0-9_-]+)*)`
 )
@@ -93,10 +113,19 @@ func Parse(target string) (Route, error) {
 		return Route{Kind: Base, Limit: -1}, nil
 	}
 	rest, ok := strings.CutPrefix(path, "/v2/")
-	if !ok || !cleanPath(rest) {
+	if !ok {
 		return Route{}, errNoRoute
 	}
-	if gun, file, ok := strings.Cut(rest, "/_trust/tuf/"); ok {
+	if name, ok := strings.CutSuffix(rest, uploadsSuffix); ok && validName(name) {
+		return Route{Kind: Uploads, Repository: name, Limit: -1}.parseUpload(query)
+	}
+	if gun, ok := strings.CutSuffix(rest, trustSuffix); ok && validGUN(gun) {
+		return Route{Kind: TrustCollection, Repository: gun, Limit: -1}, nil
+	}
+	if !cleanPath(rest) {
+		return Route{}, errNoRoute
+	}
+	if gun, file, ok := strings.Cut(rest, trustSuffix); ok {
 		return parseTrust(gun, file)
 	}
 	head, last, ok := cutLast(rest)
@@ -122,6 +151,11 @@ func Parse(target string) (Route, error) {
 	case "tags":
 		if last == "list" {
 			return r.parsePage(query)
+		}
+	case "uploads":
+		if of, ok := strings.CutSuffix(name, "/blobs"); ok && validToken(last) {
+			r.Kind, r.Repository, r.Reference = Upload, of, last
+			return r.parseUpload(query)
 		}
 	}
 	return Route{}, errNoRoute
@@ -208,12 +242,55 @@ func (r Route) parsePage(query string) (Route, error) {
 	return r, nil
 }
 
+// parseUpload reads the query of a write of a blob (OCI distribution-spec v1.1,
+// "Pushing blobs", "Mounting a blob from another repository"); other keys are
+// dropped, and escapes are accepted in values, since clients write them.
+func (r Route) parseUpload(query string) (Route, error) {
+	seen := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		key, escaped, _ := strings.Cut(pair, "=")
+		if key != "digest" && (r.Kind != Uploads || key != "mount" && key != "from") {
+			continue
+		}
+		value, err := url.QueryUnescape(escaped)
+		switch {
+		case key == "from" && (err != nil || seen[key] || !validName(value)):
+			return Route{}, errNameInvalid(value)
+		case key != "from" && (err != nil || seen[key] || !validDigest(value)):
+			return Route{}, errDigestInvalid(value)
+		}
+		seen[key] = true
+		switch key {
+		case "digest":
+			r.Digest = value
+		case "mount":
+			r.Mount = value
+		case "from":
+			r.From = value
+		}
+	}
+	return r, nil
+}
+
 func parseTrust(gun, file string) (Route, error) {
-	m := gunGrammar.FindStringSubmatch(gun)
-	if m == nil || !validName(m[1]) || len(file) > 512 || !trustFileGrammar.MatchString(file) {
+	if !validGUN(gun) || len(file) > 512 {
 		return Route{}, errNoRoute
 	}
-	return Route{Kind: TrustMetadata, Repository: gun, Reference: file, Limit: -1}, nil
+	r := Route{Repository: gun, Reference: file, Limit: -1}
+	switch {
+	case file == "timestamp.key", file == "snapshot.key": // the keys that a Notary server may hold
+		r.Kind = TrustKey
+	case trustFileGrammar.MatchString(file):
+		r.Kind = TrustMetadata
+	default:
+		return Route{}, errNoRoute
+	}
+	return r, nil
+}
+
+func validGUN(gun string) bool {
+	m := gunGrammar.FindStringSubmatch(gun)
+	return m != nil && validName(m[1])
 }
 
 // withoutNamespace drops containerd's ns from a query that is passed on, and
@@ -242,8 +319,10 @@ func (r Route) Path() string {
 		return "/v2/" + r.Repository + "/referrers/" + r.Reference
 	case Tags:
 		return "/v2/" + r.Repository + "/tags/list"
-	case TrustMetadata:
-		return "/v2/" + r.Repository + "/_trust/tuf/" + r.Reference
+	case TrustMetadata, TrustCollection, TrustKey:
+		return "/v2/" + r.Repository + trustSuffix + r.Reference
+	case Uploads, Upload:
+		return "/v2/" + r.Repository + uploadsSuffix + r.Reference
 	}
 	return ""
 }
@@ -253,6 +332,8 @@ func (r Route) RawQuery() string {
 	switch {
 	case r.Kind == Referrers:
 		return r.Query
+	case r.Kind == Uploads, r.Kind == Upload:
+		return r.uploadQuery()
 	case r.Kind != Tags:
 		return ""
 	case r.Limit >= 0 && r.Last != "":
@@ -263,6 +344,16 @@ func (r Route) RawQuery() string {
 		return "last=" + r.Last
 	}
 	return ""
+}
+
+func (r Route) uploadQuery() string {
+	var pairs []string
+	for _, pair := range [][2]string{{"mount", r.Mount}, {"from", r.From}, {"digest", r.Digest}} {
+		if pair[1] != "" {
+			pairs = append(pairs, pair[0]+"="+pair[1])
+		}
+	}
+	return strings.Join(pairs, "&")
 }
 
 // Target prints the route as a request target; Parse(r.Target()) is r.

@@ -92,6 +92,7 @@ func FuzzParse(f *testing.F) {
 	}
 	for _, target := range []string{
 		"/v2/", "/v2/app/manifests/latest", "/v2/app/manifests/" + sha256, "/v2/app/manifests/sha256%3A" + hex64, "/v2/app/blobs/" + sha512,
+		"/v2/app/blobs/uploads/?mount=" + sha256 + "&from=a%2Fb", "/v2/app/blobs/uploads/A-b_0?digest=" + sha256, "/v2/r.io/app/_trust/tuf/", "/v2/r.io/app/_trust/tuf/snapshot.key",
 		"/v2/app/tags/list?n=2&last=a", "/v2/app/referrers/" + sha256 + "?artifactType=a%2Fb", "/v2/r.io:5000/app/_trust/tuf/targets/releases." + hex64 + ".json",
 	} {
 		f.Add(target)
@@ -119,6 +120,10 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q is %+v here, but %q reads as the tag %q of %q", target, r, r.Target(), theirs.ref, theirs.name)
 			case theirs.tagsOrCatalog() && r.Kind != proxy.Tags:
 				t.Fatalf("%q is %+v here, but %q reads as %s", target, r, r.Target(), theirs.route)
+			case (theirs.route == v2.RouteNameBlobUpload || theirs.route == v2.RouteNameBlobUploadChunk) && r.Kind != proxy.Uploads && r.Kind != proxy.Upload:
+				t.Fatalf("%q is %+v here, but %q reads as %s", target, r, r.Target(), theirs.route)
+			case r.Kind == proxy.Uploads && theirs.name != r.Repository:
+				t.Fatalf("%q is %+v here and %+v in the registry", target, r, theirs)
 			case r.Kind == proxy.ManifestByTag && (theirs.name != r.Repository || theirs.ref != r.Reference):
 				t.Fatalf("%q is %+v here and %+v in the registry", target, r, theirs)
 			}

@@ -80,6 +80,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	}
 	opts := proxy.Options{
 		Registries:       registries,
+		UploadKeys:       l.uploadKeys,
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
 		Log:              l.log,
 		Observe:          l.observeRequest,
@@ -180,6 +181,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		},
 		AllowExpired: ct.AllowExpiredCachedTrustData,
 	})
+	made.TrustWrites, made.Refresh = reg.Notary.Writes, rp.trust.Refresh
 	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing
 	return made, rp, nil
 }

@@ -161,7 +161,7 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 		ConnContext:       withConnection,
 		TLSConfig:         inst.tlsConfig(),
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       60 * time.Second, // no request has a body that is read
+		ReadTimeout:       60 * time.Second, // of a read; what is pushed sets its own deadline
 		WriteTimeout:      2 * time.Minute,  // bodies that are passed on set their own deadline
 		IdleTimeout:       2 * time.Minute,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},

@@ -9,9 +9,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
@@ -26,7 +28,10 @@ type remembered struct {
 	files     notary.Files // nil where nothing outlives the process
 	onStorage *trustStore  // what both are then; nil likewise
 	clock     *state.Clock // nil without a state directory
-	notBefore time.Time    // of a clock that is only read
+	// uploadKeys are the keys of upload locations; nil where nothing outlives the
+	// process.
+	uploadKeys func(context.Context) ([]proxy.UploadKey, error)
+	notBefore  time.Time // of a clock that is only read
 
 	mu      sync.Mutex
 	checked time.Time // when usable last looked
@@ -57,6 +62,8 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		return nil, err
 	}
 	onStorage := newTrustStore(kept)
+	keys := uploadKeys{driver: openDriver(cfg.Storage), root: cfg.Storage.RootDirectory()}
+	m.uploadKeys = func(context.Context) ([]proxy.UploadKey, error) { return do(onStorage, keys.load) }
 	m.store, m.files, m.onStorage = onStorage, onStorage, &onStorage
 	empty, err := do(onStorage, kept.Empty)
 	if err == nil {
@@ -71,14 +78,19 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 	return m, nil
 }
 
-// openStorage opens the filesystem driver, for this user alone where there is no
-// directory yet.
+// openDriver returns the filesystem driver.
+func openDriver(s config.Storage) driver.StorageDriver {
+	return filesystem.New(filesystem.DriverParameters{RootDirectory: s.RootDirectory(), MaxThreads: storageThreads})
+}
+
+// openStorage opens the trust state on the filesystem driver, for this user
+// alone where there is no directory yet.
 func openStorage(s config.Storage) (*state.Store, error) {
 	root := s.RootDirectory()
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
 	}
-	return state.New(state.Options{Driver: filesystem.New(filesystem.DriverParameters{RootDirectory: root, MaxThreads: storageThreads})}), nil
+	return state.New(state.Options{Driver: openDriver(s)}), nil
 }
 
 // storageThreads bounds the operations on the file system at once.

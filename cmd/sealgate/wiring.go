@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
@@ -40,6 +41,13 @@ func (w *wiring) registry(made *proxy.Registry) error {
 	}
 	made.Upstream, made.Bodies = w.measured(admin.RegistryServer, asking), w.measured(admin.RegistryServer, bodies)
 	made.Pass = made.Bodies
+	if made.Push = w.reg.Push; made.Push {
+		writing, err := w.transport(upstream.Options{MaxConns: maxBodies, HTTP1: true, HeaderTimeout: maxAnswering}, w.reg.UpstreamCAFile, false)
+		if err != nil {
+			return err
+		}
+		made.Writes = w.measured(admin.RegistryServer, writing)
+	}
 	if made.Passthrough {
 		return nil
 	}
@@ -140,6 +148,9 @@ func (w *wiring) measured(server admin.Server, next http.RoundTripper) http.Roun
 const (
 	maxAsking = 256
 	maxBodies = 2048
+	// maxAnswering is the longest that a registry may take to answer what was
+	// pushed; package proxy waits for less.
+	maxAnswering = 10 * time.Minute
 )
 
 // transport completes opts with the authorities of a file; without one they are

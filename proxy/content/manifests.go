@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -93,6 +94,19 @@ func (m *Manifests) Peek(origin, repository string, digest [sha256.Size]byte) *M
 	defer m.mu.Unlock()
 	v, _ := m.lru.Peek(key{origin, repository, digest})
 	return v
+}
+
+// Drop forgets the manifest of a repository of the registry at origin, where it
+// is held: it was deleted there. digest is "sha256:…"; no other is ever held.
+func (m *Manifests) Drop(origin, repository, digest string) {
+	k := key{origin: origin, repository: repository}
+	text, ok := strings.CutPrefix(digest, "sha256:")
+	if n, err := hex.Decode(k.digest[:], []byte(text)[:min(len(text), 2*len(k.digest))]); !ok || err != nil || n != len(k.digest) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lru.Remove(k)
 }
 
 // Stats returns the present state of the cache.

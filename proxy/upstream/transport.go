@@ -76,6 +76,7 @@ func NewTransport(opts Options) *Transport {
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  opts.HeaderTimeout,
+		ExpectContinueTimeout:  time.Second, // of a request with Expect; then its body goes out
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConns:           idleConns,
 		MaxIdleConnsPerHost:    idleConns,
