@@ -304,7 +304,7 @@ func (v *validator) registry(path string, r *Registry) {
 // denial checks that a form of refusal breaks no client that the registry is
 // there for.
 func (v *validator) denial(key string, r *Registry) {
-	if r.Denial == DenialStrictMirror && r.Name != "docker.io" {
+	if r.Denial == DenialStrictMirror && r.Name != dockerHub {
 		v.add(key, "strict-mirror is for the registry named docker.io, whose mirrors clients pass by; write not-found or denied")
 	}
 	if r.Denial != DenialNotFound && r.Push {

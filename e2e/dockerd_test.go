@@ -43,10 +43,10 @@ var dockerd = sync.OnceValues(func() (*dockerDaemon, error) {
 })
 
 // startAnyDockerd is startDockerd with the first storage driver that works here.
-func startAnyDockerd(dir string, ca *authority, names map[string]string) (*dockerDaemon, error) {
+func startAnyDockerd(dir string, ca *authority, names map[string]string, flags ...string) (*dockerDaemon, error) {
 	var failures []error
 	for _, driver := range []string{"overlay2", "vfs"} { // overlay2 does not work on every file system
-		d, err := startDockerd(dir+"-"+driver, driver, ca, names)
+		d, err := startDockerd(dir+"-"+driver, driver, ca, names, flags...)
 		if err == nil {
 			return d, nil
 		}
@@ -66,8 +66,9 @@ const ownMounts = `mount --bind "$1" /etc/hosts && shift &&
 if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi && exec "$@"`
 
 // startDockerd starts one that trusts ca, in a mount namespace in which
-// registryName and names are in /etc/hosts; whatever it mounts ends with the namespace.
-func startDockerd(dir, driver string, ca *authority, names map[string]string) (*dockerDaemon, error) {
+// registryName and names are in /etc/hosts; whatever it mounts ends with the
+// namespace. What BuildKit is to know of mirrors has to be among flags.
+func startDockerd(dir, driver string, ca *authority, names map[string]string, flags ...string) (*dockerDaemon, error) {
 	d := &dockerDaemon{
 		dir:        dir,
 		socket:     filepath.Join(dir, "docker.sock"),
@@ -87,14 +88,16 @@ func startDockerd(dir, driver string, ca *authority, names map[string]string) (*
 	if d.hosts, err = hostsFile(dir, all); err != nil {
 		return nil, err
 	}
-	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file},
+	argv := append([]string{
 		"unshare", "--mount", "--propagation", "slave",
 		"sh", "-c", ownMounts, "sh", d.hosts,
 		"dockerd",
 		"--config-file", d.json,
 		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "dockerd.pid"), "--host", "unix://"+d.socket,
-		"--bridge", "none", "--iptables=false", "--storage-driver", driver)
+		"--pidfile", filepath.Join(dir, "dockerd.pid"), "--host", "unix://" + d.socket,
+		"--bridge", "none", "--iptables=false", "--storage-driver", driver,
+	}, flags...)
+	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file}, argv...)
 	if err != nil {
 		return nil, err
 	}

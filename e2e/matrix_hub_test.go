@@ -38,12 +38,19 @@ func newDockerHub(t *testing.T) dockerHub {
 // past the server that stands for Docker Hub's own names.
 func (d dockerHub) openAt(t *testing.T, address, more string, hosts ...string) *gate {
 	t.Helper()
-	dir := must(os.MkdirTemp(suite.dir, "gate-"))(t)
-	g := must(openGate(dir, d.ca, settings{
+	return d.openWith(t, address, hosts, func(s *settings) { s.more = more })
+}
+
+// openWith is openAt with the settings as change leaves them.
+func (d dockerHub) openWith(t *testing.T, address string, hosts []string, change func(*settings)) *gate {
+	t.Helper()
+	s := settings{
 		listen: address, name: "docker.io", hosts: hosts, upstream: d.hub.registry.url, notary: d.notary.url,
 		credentials: "anonymous", mode: "enforced", rootKeys: map[string]string{"docker.io/*": must(d.rootKey())(t)},
-		refresh: 3 * time.Second, maxStale: time.Hour, authTTL: 2 * time.Second, more: more,
-	}))(t)
+		refresh: 3 * time.Second, maxStale: time.Hour, authTTL: 2 * time.Second,
+	}
+	change(&s)
+	g := must(openGate(must(os.MkdirTemp(suite.dir, "gate-"))(t), d.ca, s))(t)
 	t.Cleanup(func() { g.stop(20 * time.Second) })
 	return g
 }
