@@ -169,6 +169,8 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 		e.Str("digest", rec.route.Reference)
 	case TrustMetadata, TrustKey:
 		e.Str("file", rec.route.Reference)
+	case TokenEndpoint:
+		e.Str("path", rec.route.Reference)
 	case PassPath: // what is below it may be a secret, such as an invitation
 		e.Str("prefix", rec.route.Reference)
 	case Uploads, Upload: // a token says nothing

@@ -16,6 +16,8 @@
 //     A target below a prefix that the operator opened is forwarded with
 //     whatever comes and goes with it, as long as no reading of its path leads
 //     elsewhere (passpaths.go); else it is 404.
+//     A request for a token, where the registry's own challenge puts its token
+//     server on one of its hosts here, goes to the registry's host (tokens.go).
 //  3. Methods other than GET and HEAD are refused, 405 below /v2/ and else 404,
 //     where neither pushing nor publishing is let through.
 //  4. The target is parsed into a Route (route.go); what is not in canonical

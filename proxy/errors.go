@@ -80,6 +80,12 @@ var (
 		Message: "trust data is published as multipart/form-data with a boundary"}
 	errStalled = &Error{Status: http.StatusRequestTimeout, Code: codeUploadInvalid, Reason: "client-stalled",
 		Message: "the request's body stood still for too long"}
+	errTokenQuery = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "token-request",
+		Message: fmt.Sprintf("the query of a request for a token has at most %d bytes, of the characters that a query may have", maxTokenQuery)}
+	errTokenForm = &Error{Status: http.StatusUnsupportedMediaType, Code: codeUnsupported, Reason: "token-request",
+		Message: "a request for a token by POST is a form: the Content-Type " + urlencoded + " is expected"}
+	errTokenSize = &Error{Status: http.StatusRequestEntityTooLarge, Code: codeUnsupported, Reason: "token-request",
+		Message: fmt.Sprintf("a request for a token has at most %d bytes", maxTokenBody)}
 	// 499 is nobody's standard and nobody's answer: it marks the access line.
 	errClientGone = &Error{Status: 499, Code: codeUnknown, Reason: "client-gone", Message: "the client went away"}
 	errInternal   = &Error{Status: http.StatusInternalServerError, Code: codeUnknown, Reason: "internal",

@@ -73,6 +73,9 @@ func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
 	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
 		return g.refused(resp)
 	}
+	if g.Passthrough && route.Kind == Base && r.Header["Authorization"] == nil {
+		g.learnRealms(resp)
+	}
 	byDigest := route.Kind == ManifestByDigest || route.Kind == Blob
 	if g.Passthrough && byDigest && lets(resp.StatusCode) {
 		g.auth.remember(g.origin, g.repo(route.Repository).gun, r.Header.Get("Authorization"))

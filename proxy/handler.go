@@ -167,6 +167,7 @@ type gate struct {
 	*shared
 	origin           string            // the registry's URL
 	manifestUpstream http.RoundTripper // for the manifests of tags
+	realms           *realms
 }
 
 // shared is what all gates have in common, under keys that begin with the GUN.
@@ -226,6 +227,7 @@ func New(opts Options) *Handler {
 			Registry:         reg,
 			shared:           h.shared,
 			origin:           reg.URL.String(),
+			realms:           &realms{},
 			manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Elsewhere: reg.Redirected, Hosts: reg.RedirectHosts},
 		})
 	}
@@ -326,6 +328,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	rec.registry = g.Name
 	if prefix, found := g.passPrefix(target); found {
 		return g.servePassPath(w, r, target, prefix, rec)
+	}
+	if asks, err := g.asksForToken(r, target); err != nil {
+		return err
+	} else if asks {
+		return g.serveToken(w, r, target, rec)
 	}
 	if !reads(r.Method) && !g.Push && !g.TrustWrites {
 		if strings.HasPrefix(target, "/v2/") {

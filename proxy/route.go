@@ -23,6 +23,7 @@ const (
 	Upload                           // /v2/<name>/blobs/uploads/<token>
 	TrustCollection                  // /v2/<gun>/_trust/tuf/
 	TrustKey                         // /v2/<gun>/_trust/tuf/<role>.key
+	TokenEndpoint                    // where the registry's challenge says; never from Parse
 	PassPath                         // below one of the registry's PassPaths; never from Parse
 )
 
@@ -51,6 +52,8 @@ func (k Kind) String() string {
 		return "trust-collection"
 	case TrustKey:
 		return "trust-key"
+	case TokenEndpoint:
+		return "token"
 	case PassPath:
 		return "pass-path"
 	}
@@ -66,7 +69,7 @@ type Route struct {
 	// the GUN, which begins with the registry's name.
 	Repository string
 	// Reference is the tag, the digest, the file of trust data, the token of an
-	// upload, or the prefix that opened a path.
+	// upload, the token server's path, or the prefix that opened a path.
 	Reference string
 	// Limit and Last are the page asked for (Tags). Limit is -1 where the
 	// client named none.

@@ -286,7 +286,7 @@ func TestAZeroRoutePrintsNothing(t *testing.T) {
 }
 
 func TestKindsHaveNames(t *testing.T) {
-	want := []string{"refused", "base", "manifest-by-tag", "manifest-by-digest", "blob", "referrers", "tags", "trust", "uploads", "upload", "trust-collection", "trust-key", "pass-path", "refused"}
+	want := []string{"refused", "base", "manifest-by-tag", "manifest-by-digest", "blob", "referrers", "tags", "trust", "uploads", "upload", "trust-collection", "trust-key", "token", "pass-path", "refused"}
 	for i, name := range want {
 		if got := proxy.Kind(i).String(); got != name {
 			t.Errorf("kind %d is %q, want %q", i, got, name)

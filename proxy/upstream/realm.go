@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -77,4 +78,16 @@ func readScope(scope string) string {
 		}
 	}
 	return strings.Join(kept, " ")
+}
+
+// Realms are the realms of the Bearer challenges in an answer's header, as they
+// stand there: hostile input, which the caller has to check.
+func Realms(h http.Header) []string {
+	var realms []string
+	for _, c := range parseChallenges(h["Www-Authenticate"]) {
+		if realm := c.params["realm"]; c.scheme == "bearer" && realm != "" && len(realm) <= maxRealm {
+			realms = append(realms, realm)
+		}
+	}
+	return realms
 }
