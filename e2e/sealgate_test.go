@@ -35,6 +35,7 @@ type settings struct {
 	authTTL     time.Duration
 	policies    string // signers and policies, as they stand in the file
 	more        string // further keys of the registry, as "key: value" lines
+	writes      bool   // clients publish trust data through it
 
 	admin string // address of the admin listener; "" for none
 
@@ -76,7 +77,7 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	}
 	line("    credentials: %s", s.credentials)
 	if strings.HasPrefix(s.notary, "https:") {
-		line("    notary: {url: %s, ca-file: %s}", s.notary, ca.file)
+		line("    notary: {url: %s, ca-file: %s, writes: %t}", s.notary, ca.file, s.writes)
 	} else {
 		line("    notary: {url: %q}", s.notary)
 	}
