@@ -113,7 +113,6 @@ func TestAnUploadGoesOnAfterACutAndARestart(t *testing.T) {
 	}
 }
 
-
 // zeros are as many as are asked for.
 type zeros struct{}
 
