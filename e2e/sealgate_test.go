@@ -39,7 +39,8 @@ type settings struct {
 
 	admin string // address of the admin listener; "" for none
 
-	certified []string // what the certificate is for, beside loopback and Docker Hub's names
+	resolves  map[string]string // what resolves for it, with its address; nil: what does here
+	certified []string          // what the certificate is for, beside loopback and Docker Hub's names
 }
 
 // yaml writes the settings as the file that `sealgate serve` reads.
@@ -129,7 +130,15 @@ func openGate(dir string, ca *authority, s settings) (*gate, error) {
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	g.process, err = start("sealgate", filepath.Join(dir, "sealgate.log"), nil, suite.sealgate, "serve", "--config", g.config)
+	argv := []string{suite.sealgate, "serve", "--config", g.config}
+	if s.resolves != nil {
+		hosts, err := hostsFile(dir, s.resolves)
+		if err != nil {
+			return nil, err
+		}
+		argv = resolving(hosts, argv...)
+	}
+	g.process, err = start("sealgate", filepath.Join(dir, "sealgate.log"), nil, argv...)
 	if err != nil {
 		return nil, err
 	}

@@ -103,6 +103,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		demoCommand(logs, stdout, stderr),
 		checkCommand(stdout),
 		inspectCommand(stdout),
+		approveCommand(stdout),
 		forgetCommand(stdout),
 		doctorCommand(stdout),
 		versionCommand(stdout),
