@@ -44,6 +44,10 @@ type acmeCertificates struct {
 	log      zerolog.Logger
 	count    func(result string)
 
+	// before are good certificates that were shown when these came: another ACME
+	// server has issued none yet, and a reload must not take away what there is.
+	before map[string]*tls.Certificate
+
 	cache  *certmagic.Cache
 	magic  *certmagic.Config
 	issuer *certmagic.ACMEIssuer
@@ -58,11 +62,12 @@ type acmeCertificates struct {
 
 // newACME loads the certificates that cfg's state directory keeps; start obtains
 // the others. It is to be stopped, also where it was not started. count is told
-// the result of each order; nil tells nobody.
-func newACME(cfg *config.Config, log zerolog.Logger, count func(result string)) (*acmeCertificates, error) {
+// the result of each order; nil tells nobody. running are the certificates shown at
+// present, nil at the start.
+func newACME(cfg *config.Config, running *certificates, log zerolog.Logger, count func(result string)) (*acmeCertificates, error) {
 	a := &acmeCertificates{
 		settings: *cfg.TLS.ACME, log: log, count: count,
-		wake: make(chan struct{}, 1), failures: map[string]error{},
+		wake: make(chan struct{}, 1), failures: map[string]error{}, before: map[string]*tls.Certificate{},
 	}
 	if count == nil {
 		a.count = func(string) {}
@@ -88,6 +93,7 @@ func newACME(cfg *config.Config, log zerolog.Logger, count func(result string)) 
 	a.issuer = certmagic.NewACMEIssuer(a.magic, template)
 	a.magic.Issuers = []certmagic.Issuer{a.issuer}
 	for _, domain := range a.settings.Domains {
+		a.before[domain] = running.good(domain, time.Now())
 		_, err := a.magic.CacheManagedCertificate(context.Background(), domain)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			a.failed(domain, err)
@@ -256,13 +262,17 @@ func (a *acmeCertificates) failed(domain string, err error) {
 	a.failures[domain] = err
 }
 
-// certificate is the one for a name that lasts longest, nil where there is none.
+// certificate is the one for a name that lasts longest, or else the one from
+// before; nil where there is none.
 func (a *acmeCertificates) certificate(domain string) *tls.Certificate {
 	var best *tls.Certificate
 	for _, c := range a.cache.AllMatchingCertificates(domain) {
 		if best == nil || c.Leaf.NotAfter.After(best.Leaf.NotAfter) {
 			best = &c.Certificate
 		}
+	}
+	if best == nil {
+		return a.before[domain]
 	}
 	return best
 }

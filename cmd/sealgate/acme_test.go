@@ -288,6 +288,18 @@ func TestReloadsKeepCertificates(t *testing.T) {
 			t.Errorf("%s: another certificate, %v", keys, err)
 		}
 	}
+	other := acme.Start(t, acme.Options{TLSPort: 1, HTTPPort: 1})
+	other.Cut()
+	s.reload(t, strings.NewReplacer(s.Directory, other.Directory, s.CAFile, other.CAFile).Replace(s.lines("domains: [gate.example.com, new.example.com]", "")))
+	for range 2 {
+		if got, err := s.shown("gate.example.com"); err != nil || !got.Equal(first) {
+			t.Errorf("with another server, which has issued none yet: another certificate, %v", err)
+		}
+		if err := s.readiness(); err != nil {
+			t.Error(err)
+		}
+		s.reload(t, strings.NewReplacer(s.Directory, other.Directory, s.CAFile, other.CAFile).Replace(s.lines("domains: [gate.example.com]", "")))
+	}
 	s.reload(t, "listen: "+s.address+"\ntls: {self-signed: {}}")
 	if _, err := s.shown("gate.example.com"); err == nil {
 		t.Error("still the ACME server's certificate")
@@ -295,5 +307,27 @@ func TestReloadsKeepCertificates(t *testing.T) {
 	s.reload(t, s.lines("domains: [gate.example.com]", ""))
 	if got, err := s.shown("gate.example.com"); err != nil || !got.Equal(first) {
 		t.Errorf("back again: another certificate, %v", err)
+	}
+}
+
+func TestFilesAreShownUntilTheACMEServerHasIssued(t *testing.T) {
+	pair := newPair(t, "gate.example.com", time.Hour)
+	server := acme.Start(t, acme.Options{TLSPort: 1, HTTPPort: 1})
+	server.Cut()
+	s := &acmeServer{publicServer: &publicServer{dir: t.TempDir(), address: fmt.Sprint("127.0.0.1:", freePort(t))}, Server: server}
+	s.run(t, fmt.Sprintf("listen: %s\ntls: {files: {cert: %q, key: %q}}", s.address, pair.Cert, pair.Key))
+	s.reload(t, s.lines("domains: [gate.example.com, other.example.com]", ""))
+	for _, host := range []string{"gate.example.com", "other.example.com", "stranger.example.com"} {
+		conn, err := tls.Dial("tcp", s.address, &tls.Config{ServerName: host, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		if !conn.ConnectionState().PeerCertificates[0].Equal(inFile(t, pair)) {
+			t.Errorf("%s: another certificate", host)
+		}
+	}
+	if err := s.readiness(); err != nil {
+		t.Error(err)
 	}
 }

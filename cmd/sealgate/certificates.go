@@ -47,7 +47,7 @@ func newCertificates(cfg *config.Config, running *certificates, log zerolog.Logg
 		if running != nil && running.acme != nil && running.acme.same(*cfg.TLS.ACME) {
 			return running, nil
 		}
-		acme, err := newACME(cfg, log, count)
+		acme, err := newACME(cfg, running, log, count)
 		if err != nil {
 			return nil, err
 		}
@@ -98,6 +98,35 @@ func (c *certificates) usable(now time.Time) error {
 		return c.acme.usable(now)
 	}
 	return c.files.usable(now)
+}
+
+// good is a certificate for a name that is within its validity; nil where there
+// is none.
+func (c *certificates) good(name string, now time.Time) *tls.Certificate {
+	if c == nil {
+		return nil
+	}
+	for _, cert := range c.all(name) {
+		if cert != nil && validAt(cert, now) == nil && cert.Leaf.VerifyHostname(name) == nil {
+			return cert
+		}
+	}
+	return nil
+}
+
+// all are the certificates that may be for a name.
+func (c *certificates) all(name string) []*tls.Certificate {
+	switch {
+	case c.acme != nil:
+		return []*tls.Certificate{c.acme.certificate(name)}
+	case c.files != nil:
+		return c.files.current()
+	}
+	cert, err := c.self.get(nil)
+	if err != nil {
+		return nil
+	}
+	return []*tls.Certificate{cert}
 }
 
 // shows is whether cert is one of those from files.

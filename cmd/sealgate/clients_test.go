@@ -504,3 +504,19 @@ func TestACertificateThatExpiresOnAnOpenConnection(t *testing.T) {
 		}
 	})
 }
+
+// What a client writes into X-Forwarded-For stands to the left of what the proxy
+// adds, and changes nothing.
+func FuzzWhatAClientForwardsCountsForNothing(f *testing.F) {
+	for _, seed := range []string{"", "192.0.2.1", "10.0.0.1, 10.0.0.2", ",,,", "[::1]:1", "\"a, b\"", "192.0.2.1\t"} {
+		f.Add(seed)
+	}
+	c := clients{proxies: networks("10.0.0.0/24")}
+	f.Fuzz(func(t *testing.T, written string) {
+		for _, lines := range [][]string{{written, "198.51.100.7, 10.0.0.2"}, {written + ", 198.51.100.7"}, {written + ",198.51.100.7", "10.0.0.1"}} {
+			if got, err := c.forwardedFor(lines); err != nil || got.String() != "198.51.100.7" {
+				t.Errorf("%q: got %v, %v", lines, got, err)
+			}
+		}
+	})
+}
