@@ -48,9 +48,10 @@ type acmeCertificates struct {
 	// server has issued none yet, and a reload must not take away what there is.
 	before map[string]*tls.Certificate
 
-	cache  *certmagic.Cache
-	magic  *certmagic.Config
-	issuer *certmagic.ACMEIssuer
+	storage *acmeStorage
+	cache   *certmagic.Cache
+	magic   *certmagic.Config
+	issuer  *certmagic.ACMEIssuer
 
 	wake    chan struct{} // a certificate is there
 	cancel  context.CancelFunc
@@ -66,7 +67,7 @@ type acmeCertificates struct {
 // present, nil at the start.
 func newACME(cfg *config.Config, running *certificates, log zerolog.Logger, count func(result string)) (*acmeCertificates, error) {
 	a := &acmeCertificates{
-		settings: *cfg.TLS.ACME, log: log, count: count,
+		settings: *cfg.TLS.ACME, log: log, count: count, storage: newACMEStorage(filepath.Join(cfg.StateDir, "acme")),
 		wake: make(chan struct{}, 1), failures: map[string]error{}, before: map[string]*tls.Certificate{},
 	}
 	if count == nil {
@@ -83,7 +84,7 @@ func newACME(cfg *config.Config, running *certificates, log zerolog.Logger, coun
 	a.cache = certmagic.NewCache(a.cacheOptions(never))
 	a.cache.SetOptions(a.cacheOptions(checkACME))
 	a.magic = certmagic.New(a.cache, certmagic.Config{
-		Storage:           &certmagic.FileStorage{Path: filepath.Join(cfg.StateDir, "acme")},
+		Storage:           a.storage,
 		Logger:            template.Logger,
 		OnEvent:           a.event,
 		ShouldEmitFunc:    func(event string) bool { return event != "tls_get_certificate" },
@@ -163,7 +164,9 @@ const (
 	// checkACME is how often it is looked for certificates that need renewal; more
 	// often where they are short-lived.
 	checkACME = 10 * time.Minute
-	never     = 365 * 24 * time.Hour
+	// jobsEnd is how long a stop waits for orders that were given up to notice it.
+	jobsEnd = 5 * time.Second
+	never   = 365 * 24 * time.Hour
 )
 
 func (a *acmeCertificates) cacheOptions(check time.Duration) certmagic.CacheOptions {
@@ -195,6 +198,7 @@ func (a *acmeCertificates) stop() {
 	}
 	a.running.Wait()
 	a.cache.Stop()
+	a.storage.close(jobsEnd)
 }
 
 // renew looks for certificates that need it, until ctx ends.

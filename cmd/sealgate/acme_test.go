@@ -53,10 +53,8 @@ func serveACME(t *testing.T, life time.Duration, keys, more string, overHTTP boo
 	leaked := goleak.IgnoreCurrent()
 	t.Cleanup(func() {
 		goleak.VerifyNone(t, leaked, goleak.IgnoreTopFunction(acme.LeakedGoroutine),
-			// The library's: one goroutine for each ACME account that stays, and others
-			// that see after some seconds that the lock that they kept is gone.
-			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
-			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"))
+			// The library keeps one for each ACME account.
+			goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 	})
 	s := &acmeServer{publicServer: &publicServer{dir: t.TempDir(), address: fmt.Sprint("127.0.0.1:", freePort(t))}}
 	options := acme.Options{Life: life, HTTPPort: freePort(t)}

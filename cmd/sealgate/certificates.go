@@ -100,6 +100,26 @@ func (c *certificates) usable(now time.Time) error {
 	return c.files.usable(now)
 }
 
+// expiry is when the first of the certificates expires; zero where there is none.
+func (c *certificates) expiry() (first time.Time) {
+	var all []*tls.Certificate
+	switch {
+	case c == nil:
+	case c.acme != nil:
+		for _, domain := range c.acme.settings.Domains {
+			all = append(all, c.acme.certificate(domain))
+		}
+	default:
+		all = c.all("")
+	}
+	for _, cert := range all {
+		if cert != nil && (first.IsZero() || cert.Leaf.NotAfter.Before(first)) {
+			first = cert.Leaf.NotAfter
+		}
+	}
+	return first
+}
+
 // good is a certificate for a name that is within its validity; nil where there
 // is none.
 func (c *certificates) good(name string, now time.Time) *tls.Certificate {

@@ -520,3 +520,19 @@ func FuzzWhatAClientForwardsCountsForNothing(f *testing.F) {
 		}
 	})
 }
+
+func TestTheLogSaysHowToTrustTheCA(t *testing.T) {
+	s := serveLines(t, t.TempDir(), "tls: {self-signed: {}}")
+	s.announce()
+	ca := filepath.Join(s.dir, caFile)
+	for _, want := range []string{
+		`"ca":"` + ca + `"`,
+		"install -D -m 0644 " + ca + " /etc/docker/certs.d/registry.example.com/ca.crt",
+		"install -D -m 0644 " + ca + " ~/.docker/tls/registry.example.com/ca.crt",
+		"sealgate doctor --emit containerd", "update-ca-certificates",
+	} {
+		if !strings.Contains(s.log(), strings.NewReplacer("&", `\u0026`).Replace(want)) {
+			t.Errorf("%q is not in the log: %s", want, s.log())
+		}
+	}
+}

@@ -109,6 +109,9 @@ func (i *instance) Manifests() admin.ManifestStats {
 	return admin.ManifestStats(i.current.Load().handler.ManifestStats())
 }
 
+// CertificateExpiry implements admin.State.
+func (i *instance) CertificateExpiry() time.Time { return i.current.Load().certificates.expiry() }
+
 // control implements admin.Control.
 type control struct {
 	inst   *instance

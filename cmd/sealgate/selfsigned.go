@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/sealgate/sealgate/config"
 )
 
 // selfSigned issues a certificate from the CA and a new one in good time.
@@ -49,6 +51,21 @@ func (s *selfSigned) usable(now time.Time) error {
 		return fmt.Errorf("the CA in state-dir is %w: move %s and %s away to have new ones made", err, caFile, caKeyFile)
 	}
 	return nil
+}
+
+// howToTrust says for each client what makes it trust the CA, for a registry as
+// clients type it.
+func howToTrust(ca string, reg config.Registry) []string {
+	host := reg.Hosts[0]
+	if host == config.AnyHost {
+		host = reg.Name
+	}
+	return []string{
+		fmt.Sprintf("dockerd, podman, skopeo: install -D -m 0644 %s /etc/docker/certs.d/%s/ca.crt", ca, host),
+		fmt.Sprintf("docker trust, and docker with content trust: install -D -m 0644 %s ~/.docker/tls/%s/ca.crt", ca, host),
+		"containerd: what sealgate doctor --emit containerd prints",
+		fmt.Sprintf("all others, by the system's store: install -m 0644 %s /usr/local/share/ca-certificates/sealgate.crt && update-ca-certificates", ca),
+	}
 }
 
 const (

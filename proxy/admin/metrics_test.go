@@ -28,7 +28,7 @@ func everything(t *testing.T) *prometheus.Registry {
 	m.Reloaded(nil)
 	_, err := m.Transport(registry, admin.NotaryServer, answers(200, nil)).RoundTrip(httptest.NewRequest("GET", "/", nil))
 	must(t, err)
-	must(t, reg.Register(admin.NewStateCollector(&fakeState{trust: []admin.TrustState{trustOf(registry, 1)}})))
+	must(t, reg.Register(admin.NewStateCollector(&fakeState{trust: []admin.TrustState{trustOf(registry, 1)}, expiry: epoch})))
 	return reg
 }
 
@@ -51,6 +51,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_would_change_total":                           {counter, "registry"},
 		"sealgate_signed_length_mismatches_total":               {counter, "registry"},
 		"sealgate_connections_refused_total":                    {counter, "reason"},
+		"sealgate_certificate_expiry_timestamp_seconds":         {gauge, ""},
 		"sealgate_acme_orders_total":                            {counter, "result"},
 		"sealgate_panics_total":                                 {counter, "where"},
 		"sealgate_trust_refreshes_total":                        {counter, "registry result"},

@@ -20,6 +20,9 @@ type State interface {
 	// Manifests returns the cache of verified manifests, all registries'
 	// together.
 	Manifests() ManifestStats
+	// CertificateExpiry is when the first of the certificates expires that clients
+	// are shown; zero where there is none.
+	CertificateExpiry() time.Time
 }
 
 // TrustState is the trust cache of one registry.
@@ -55,7 +58,7 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.snapshots, d.trustBytes, d.trustUnknown, d.trustRequests,
 		d.manifestBytes, d.manifestEntries, d.manifestRequests,
-		d.expiry, d.lastContact, d.earliestExpiry,
+		d.expiry, d.lastContact, d.earliestExpiry, d.certificateExpiry,
 	} {
 		ch <- desc
 	}
@@ -81,6 +84,7 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 	out.counter(c.descs.manifestRequests, m.Hits, "hit")
 	out.counter(c.descs.manifestRequests, m.Misses, "miss")
 	c.collectUses(out, trust)
+	out.time(c.descs.certificateExpiry, c.state.CertificateExpiry())
 }
 
 // collectUses tells when the roles of the repositories in use expire.
@@ -175,6 +179,7 @@ type stateDescs struct {
 	snapshots, trustBytes, trustUnknown, trustRequests *prometheus.Desc
 	manifestBytes, manifestEntries, manifestRequests   *prometheus.Desc
 	expiry, lastContact, earliestExpiry                *prometheus.Desc
+	certificateExpiry                                  *prometheus.Desc
 }
 
 func describeState() stateDescs {
@@ -203,5 +208,7 @@ func describeState() stateDescs {
 			"gun"),
 		earliestExpiry: d("sealgate_trust_earliest_expiry_timestamp_seconds",
 			"When the first role of the registry's repositories in sealgate_trust_expiry_timestamp_seconds expires, timestamps left out, in seconds since 1970.", "registry"),
+		certificateExpiry: d("sealgate_certificate_expiry_timestamp_seconds",
+			"When the first of the TLS certificates expires that clients are shown, in seconds since 1970; not there without one."),
 	}
 }

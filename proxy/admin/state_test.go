@@ -13,10 +13,12 @@ import (
 type fakeState struct {
 	trust     []admin.TrustState
 	manifests admin.ManifestStats
+	expiry    time.Time
 }
 
 func (s *fakeState) Trust() []admin.TrustState      { return s.trust }
 func (s *fakeState) Manifests() admin.ManifestStats { return s.manifests }
+func (s *fakeState) CertificateExpiry() time.Time   { return s.expiry }
 
 var epoch = time.Unix(1_900_000_000, 0)
 
@@ -56,8 +58,10 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 	reg := collect(t, &fakeState{
 		trust:     []admin.TrustState{one, two},
 		manifests: admin.ManifestStats{Entries: 5, Bytes: 500, Hits: 50, Misses: 6},
+		expiry:    epoch,
 	})
 	checkValues(t, reg, []want{
+		{"sealgate_certificate_expiry_timestamp_seconds", nil, float64(epoch.Unix())},
 		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "fresh"}, 3},
 		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "stale"}, 2},
 		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "ended"}, 1},
