@@ -42,8 +42,10 @@ func TestEmittedHostsTOMLHoldsContainerd(t *testing.T) {
 		s.notAsked(t, before)
 	}
 	before := len(s.hub.asked(0))
-	if out, err := s.ctrPull(t, hosts, dir, "docker.io/team/app:unsigned"); err == nil || !strings.Contains(err.Error(), "not found") {
-		t.Errorf("want a failure that says not found, got %v:\n%s", err, out)
+	for _, name := range []string{"docker.io", "registry-1.docker.io", "index.docker.io"} {
+		if out, err := s.ctrPull(t, hosts, dir, name+"/team/app:unsigned"); err == nil || !strings.Contains(err.Error(), "not found") && !strings.Contains(err.Error(), "no available registry endpoint") {
+			t.Errorf("%s: want a failure that says not found, got %v:\n%s", name, err, out)
+		}
 	}
 	s.notAsked(t, before)
 	if out, err := s.ctrPull(t, hosts, dir, "docker.io/team/app@"+s.unsigned.digest); err != nil {
@@ -133,6 +135,11 @@ func TestEmittedRegistriesConfHoldsPodmanAndSkopeo(t *testing.T) {
 			out, err := pull("docker.io/team/app:unsigned")
 			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), `\"`, `"`), `no trust data for tag "unsigned" in docker.io/team/app`) {
 				t.Errorf("want the denial, got %v:\n%s", err, out)
+			}
+			for _, name := range []string{"registry-1.docker.io", "index.docker.io"} {
+				if out, err := pull(name + "/team/app:unsigned"); err == nil {
+					t.Errorf("pulled from %s:\n%s", name, out)
+				}
 			}
 			s.notAsked(t, before)
 		})

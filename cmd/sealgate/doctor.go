@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -127,10 +128,28 @@ func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
 }
 
+// openRoot is what the host's files are read from. Links lead out of no other root
+// than "/", below which some are absolute.
+func openRoot(dir string) (fs.FS, func() error, error) {
+	if dir == "/" {
+		return os.DirFS(dir), func() error { return nil }, nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return root.FS(), root.Close, nil
+}
+
 // readBounded reads a file of the host's configuration, which nobody writes by
 // the megabyte.
-func readBounded(open func(string) (*os.File, error), path string) ([]byte, error) {
-	file, err := open(path)
+func readBounded(root fs.FS, path string) ([]byte, error) {
+	if info, err := fs.Stat(root, path); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // to open a pipe would wait for a writer
+		return nil, errors.New("is no regular file")
+	}
+	file, err := root.Open(path)
 	if err != nil {
 		return nil, err
 	}

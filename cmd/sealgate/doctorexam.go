@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
 	clientfiles "github.com/sealgate/sealgate/config/clients"
@@ -98,11 +97,11 @@ func examine(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 		return err
 	}
 	defer transport.CloseIdleConnections()
-	root, err := os.OpenRoot(f.root)
+	root, closeRoot, err := openRoot(f.root)
 	if err != nil {
 		return usage("--root: %w", err)
 	}
-	defer root.Close()
+	defer closeRoot()
 	ask := prober{transport}
 	report := &diagnosis{Proxy: p.gate.String(), Registry: p.registry, Canary: p.canary()}
 	gate := ask.tag(ctx, p.gate, p.repository, p.tag)

@@ -3,19 +3,18 @@ package main
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
 	clientfiles "github.com/sealgate/sealgate/config/clients"
 )
 
-// host reads the configuration of a host's clients, below a root that a symbolic
-// link cannot lead out of. What it finds it adds to the report; what the files
-// hold it does not repeat beyond names of hosts.
+// host reads the configuration of a host's clients. What it finds it adds to the
+// report; what the files hold it does not repeat beyond names of hosts and keys.
 type host struct {
-	root     *os.Root
+	root     fs.FS
 	registry string
 	gate     string // host or host:port of Sealgate, as this host is to know it
 	fallback origin
@@ -34,7 +33,7 @@ const (
 // read reads a file; nil where there is none, and where it cannot be read, which
 // is said.
 func (h host) read(client, file string) []byte {
-	text, err := readBounded(h.root.Open, strings.TrimPrefix(file, "/"))
+	text, err := readBounded(h.root, strings.TrimPrefix(file, "/"))
 	switch {
 	case err == nil && text == nil:
 		return []byte{}
@@ -86,62 +85,116 @@ func (h host) examine() {
 
 func (h host) exists(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
-		_, err := h.root.Stat(strings.TrimPrefix(name, "/"))
+		_, err := fs.Stat(h.root, strings.TrimPrefix(name, "/"))
 		return err == nil
 	})
 }
 
-// dockerd has two stores of images: its own, which knows registry-mirrors, and
-// containerd's, which knows hosts.toml.
+// dockerd examines those of the host and of its users, rootless.
 func (h host) dockerd() {
 	const client = "dockerd"
-	if !h.exists("/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd") {
-		return
+	if h.exists("/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd") {
+		h.daemon(clientfiles.DaemonFile, clientfiles.DockerDir)
+		h.proxies(client, "/etc/default/docker", "/etc/systemd/system/docker.service.d")
 	}
-	daemon, err := clientfiles.ReadDaemon(h.read(client, clientfiles.DaemonFile))
+	for _, home := range h.homes() {
+		if file := path.Join(home, ".config/docker/daemon.json"); h.exists(file) {
+			h.daemon(file, path.Join(home, ".config/docker/certs.d"))
+		}
+	}
+}
+
+// daemon examines one dockerd, which has two stores of images: its own, which
+// knows registry-mirrors, and containerd's, which knows hosts.toml.
+func (h host) daemon(file, dir string) {
+	const client = "dockerd"
+	daemon, err := clientfiles.ReadDaemon(h.read(client, file))
 	if err != nil {
-		h.report.add(levelUnknown, client, clientfiles.DaemonFile, "cannot be understood: %v", err)
+		h.report.add(levelUnknown, client, file, "cannot be understood: %v", err)
 	}
-	h.holes(client, clientfiles.DaemonFile, daemon.Holes(h.registry, h.gate), "")
+	h.holes(client, file, daemon.Holes(h.registry, h.gate), "")
+	if daemon.Proxies.HTTP != "" || daemon.Proxies.HTTPS != "" {
+		h.proxied(client, file)
+	}
 	on, known := daemon.ContainerdStore()
 	if on || !known {
-		if found := h.hostsTOML(client, clientfiles.DockerDir); !found && on {
-			h.holes(client, clientfiles.DockerDir, h.noHosts(), "")
+		if found := h.registryDirs(client, dir); !found && on {
+			h.holes(client, dir, h.noHosts(h.registry), "")
 		}
 	}
 	if !on {
-		h.holes(client, clientfiles.DaemonFile, clientfiles.StoreHoles(h.registry), "")
+		h.holes(client, file, clientfiles.StoreHoles(h.registry), "")
 	}
 }
 
-// noHosts is the hole where hosts.toml would have to be.
-func (h host) noHosts() []clientfiles.Hole {
-	if clientfiles.SameHost(h.gate, clientfiles.Origin(h.registry)) {
+// proxied says that a client may reach the registry where the doctor, which asks
+// directly, does not.
+func (h host) proxied(client, file string) {
+	if h.fallback == originSilent {
+		h.report.add(levelUnknown, client, file, "it asks by a web proxy, from which %s may be reached", clientfiles.Origin(h.registry))
+	}
+}
+
+// proxySetting is one in the environment of a service.
+var proxySetting = regexp.MustCompile(`(?im)^[^#\n]*\bhttps?_proxy=.`)
+
+// proxies looks for web proxies in the environment of a service.
+func (h host) proxies(client, defaults, dropIns string) {
+	for _, file := range append([]string{defaults}, h.below(client, dropIns)...) {
+		if proxySetting.Match(h.read(client, file)) {
+			h.proxied(client, file)
+		}
+	}
+}
+
+// noHosts is the hole where a hosts.toml would have to be.
+func (h host) noHosts(name string) []clientfiles.Hole {
+	if clientfiles.SameHost(h.gate, clientfiles.Origin(name)) {
 		return nil // nothing is needed
 	}
-	return []clientfiles.Hole{{Says: "no hosts.toml for " + h.registry + ": " + clientfiles.Origin(h.registry) + " is asked", Fallback: true}}
+	return []clientfiles.Hole{{Says: "no hosts.toml for " + name + ": " + clientfiles.Origin(name) + " is asked", Fallback: true}}
 }
 
-// hostsTOML examines the hosts.toml of the registry below dir; false where there
-// is none.
-func (h host) hostsTOML(client, dir string) bool {
-	names := []string{h.registry, "_default"}
-	if name, port, ok := strings.Cut(h.registry, ":"); ok {
-		names = slices.Insert(names, 0, name+"_"+port+"_") // looked for first
+// registryDirs examines what is said below dir of the registry and of its other
+// names; false where nothing is said of it.
+func (h host) registryDirs(client, dir string) bool {
+	if !h.hostsTOML(client, dir, h.registry, "tags are asked of Sealgate alone") {
+		return false
 	}
-	for _, name := range names {
-		file := path.Join(dir, name, "hosts.toml")
+	var missing []string
+	for _, alias := range clientfiles.Aliases(h.registry) {
+		known := client == "dockerd" && alias == "index.docker.io" // which dockerd takes for docker.io
+		if !known && !h.hostsTOML(client, dir, alias, "") && len(h.noHosts(alias)) > 0 {
+			missing = append(missing, alias)
+		}
+	}
+	if len(missing) > 0 {
+		says := "no hosts.toml for " + strings.Join(missing, ", ") + ", by which " + h.registry + " can be asked, too"
+		h.holes(client, dir, []clientfiles.Hole{{Says: says, Fallback: true}}, "")
+	}
+	return true
+}
+
+// hostsTOML examines the hosts.toml of a registry's name below dir; false where
+// there is none.
+func (h host) hostsTOML(client, dir, name, good string) bool {
+	places := []string{name, "_default"}
+	if host, port, ok := strings.Cut(name, ":"); ok {
+		places = slices.Insert(places, 0, host+"_"+port+"_") // looked for first
+	}
+	for _, place := range places {
+		file := path.Join(dir, place, "hosts.toml")
 		text := h.read(client, file)
 		if text == nil {
 			continue
 		}
 		hosts, err := clientfiles.ReadHosts(text)
 		if err != nil {
-			h.holes(client, file, []clientfiles.Hole{{Says: "cannot be understood, and is passed over: " + clientfiles.Origin(h.registry) + " is asked", Fallback: true}}, "")
+			h.holes(client, file, []clientfiles.Hole{{Says: "cannot be understood, and is passed over: " + clientfiles.Origin(name) + " is asked", Fallback: true}}, "")
 			return true
 		}
 		h.unknownKeys(client, file, hosts.Unknown)
-		h.holes(client, file, hosts.Holes(h.registry, h.gate), "tags are asked of Sealgate alone")
+		h.holes(client, file, hosts.Holes(name, h.gate), good)
 		return true
 	}
 	return false
@@ -164,12 +217,13 @@ func (h host) containerd() {
 			h.report.add(levelNote, client, file, "config_path is not set: containerd ≤ 1.7 reads no hosts.toml for Kubernetes")
 		}
 	}
+	h.proxies(client, "/etc/default/containerd", "/etc/systemd/system/containerd.service.d")
 	for _, dir := range paths {
-		if h.hostsTOML(client, dir) {
+		if h.registryDirs(client, dir) {
 			return
 		}
 	}
-	h.holes(client, paths[0], h.noHosts(), "")
+	h.holes(client, paths[0], h.noHosts(h.registry), "")
 }
 
 // podman stands for all that read registries.conf. A user's own file replaces the
@@ -179,11 +233,11 @@ func (h host) podman() {
 	if !h.exists("/etc/containers", "/usr/bin/podman", "/usr/bin/skopeo", "/usr/bin/buildah") {
 		return
 	}
-	system := h.registriesBelow(etc + ".d")
+	system := h.below(client, etc+".d")
 	h.judge(append([]string{etc}, system...), etc)
 	for _, home := range h.homes() {
 		file := path.Join(home, own)
-		dropped := h.registriesBelow(file + ".d")
+		dropped := h.below(client, file+".d")
 		if !h.exists(file) && len(dropped) == 0 {
 			continue
 		}
@@ -215,11 +269,11 @@ func (h host) judge(files []string, named string) {
 	h.holes(client, named, all.Holes(h.registry, h.gate), "tags are asked of Sealgate alone")
 }
 
-// registriesBelow lists the .conf files of a directory in their order.
-func (h host) registriesBelow(dir string) []string {
-	entries, err := fs.ReadDir(h.root.FS(), strings.TrimPrefix(dir, "/"))
+// below lists the .conf files of a directory in their order.
+func (h host) below(client, dir string) []string {
+	entries, err := fs.ReadDir(h.root, strings.TrimPrefix(dir, "/"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		h.report.add(levelUnknown, "podman", dir, "cannot be read: %s", reason(err))
+		h.report.add(levelUnknown, client, dir, "cannot be read: %s", reason(err))
 	}
 	var files []string
 	for _, entry := range entries {
@@ -233,7 +287,7 @@ func (h host) registriesBelow(dir string) []string {
 // homes are the home directories of people and of root.
 func (h host) homes() []string {
 	homes := []string{"/root"}
-	entries, _ := fs.ReadDir(h.root.FS(), "home") // there may be none
+	entries, _ := fs.ReadDir(h.root, "home") // there may be none
 	for _, entry := range entries {
 		homes = append(homes, path.Join("/home", entry.Name()))
 	}

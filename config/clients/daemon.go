@@ -13,6 +13,12 @@ type Daemon struct {
 	// Features has containerd-snapshotter, whether images are kept in containerd's
 	// store: the default from dockerd 29 on.
 	Features map[string]bool `json:"features"`
+	// Proxies are web proxies by which registries are asked, with their
+	// credentials.
+	Proxies struct {
+		HTTP  string `json:"http-proxy"`
+		HTTPS string `json:"https-proxy"`
+	} `json:"proxies"`
 }
 
 // ContainerdStore is whether images are kept in containerd's store, in which case

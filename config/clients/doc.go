@@ -82,6 +82,15 @@ func Origin(registry string) string {
 	return registry
 }
 
+// Aliases are the other names under which clients can ask for the images of a
+// registry without its owner's doing.
+func Aliases(registry string) []string {
+	if registry == Hub {
+		return slices.Clone(HubHosts)
+	}
+	return nil
+}
+
 // SameHost is whether two of host or host:port are the same; no port is 443.
 func SameHost(a, b string) bool {
 	return strings.EqualFold(strings.TrimSuffix(a, ":443"), strings.TrimSuffix(b, ":443"))

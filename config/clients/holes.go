@@ -24,7 +24,8 @@ func fallback(format string, values ...any) Hole {
 }
 
 // Holes tells what a hosts.toml of the registry leaves open to a client that is
-// to ask for tags at gate, host or host:port, alone.
+// to ask for tags at gate, host or host:port, alone. That nobody is asked is no
+// hole.
 func (h Hosts) Holes(registry, gate string) []Hole {
 	var holes []Hole
 	if len(h.Others) == 0 {
@@ -58,9 +59,6 @@ func (h Hosts) Holes(registry, gate string) []Hole {
 			what = always("%s is asked for tags before Sealgate is", address)
 		}
 		holes = append(holes, what)
-	}
-	if !asked {
-		holes = append(holes, always("Sealgate (%s) is not asked for tags", gate))
 	}
 	return holes
 }
@@ -116,18 +114,11 @@ func (c ContainerdConfig) Holes(registry, gate string) []Hole {
 
 // Holes tells what is left open to podman and its like.
 func (r Registries) Holes(registry, gate string) []Hole {
-	var holes []Hole
-	covered := false
-	for _, entry := range r.Registries {
-		whole := entry.Prefix == registry || wildcard(entry.Prefix, registry)
-		if !whole && !strings.HasPrefix(entry.Prefix, registry+"/") {
-			continue
-		}
-		covered = covered || whole
-		holes = append(holes, entry.holes(registry, gate)...)
-	}
+	holes, covered := r.under(registry, gate)
 	if !covered && !SameHost(Origin(registry), gate) {
 		holes = append(holes, fallback("nothing is said of %s: %s is asked", registry, Origin(registry)))
+	} else {
+		holes = append(holes, r.aliasHoles(registry, gate)...)
 	}
 	for _, name := range r.Search {
 		if name != registry {
@@ -135,6 +126,35 @@ func (r Registries) Holes(registry, gate string) []Hole {
 		}
 	}
 	return holes
+}
+
+func (r Registries) aliasHoles(registry, gate string) []Hole {
+	var holes []Hole
+	var missing []string
+	for _, alias := range Aliases(registry) {
+		more, covered := r.under(alias, gate)
+		holes = append(holes, more...)
+		if !covered && !SameHost(alias, gate) && alias != "index.docker.io" { // which these clients take for docker.io
+			missing = append(missing, alias)
+		}
+	}
+	if len(missing) > 0 {
+		holes = append(holes, fallback("nothing is said of %s, by which %s can be asked, too", strings.Join(missing, ", "), registry))
+	}
+	return holes
+}
+
+// under tells what is left open of the references that begin with name; covered is
+// whether anything is said of all of them.
+func (r Registries) under(name, gate string) (holes []Hole, covered bool) {
+	for _, entry := range r.Registries {
+		whole := entry.Prefix == name || wildcard(entry.Prefix, name)
+		if whole || strings.HasPrefix(entry.Prefix, name+"/") {
+			covered = covered || whole
+			holes = append(holes, entry.holes(name, gate)...)
+		}
+	}
+	return holes, covered
 }
 
 // wildcard is whether prefix, "*.example.com", covers the registry.
@@ -150,7 +170,6 @@ func (r Registry) holes(registry, gate string) []Hole {
 		location = r.Prefix
 	}
 	at, _ := ofURL(location)
-	asked := SameHost(at, gate) && !r.Blocked
 	for i, mirror := range r.Mirrors {
 		address, _ := ofURL(mirror.Location)
 		digests := r.DigestOnly || mirror.From == "digest-only"
@@ -158,11 +177,8 @@ func (r Registry) holes(registry, gate string) []Hole {
 		case digests:
 		case !SameHost(address, gate):
 			holes = append(holes, always("%s: mirror %d is %s, which is not Sealgate", r.Prefix, i+1, address))
-		default:
-			asked = true
-			if mirror.Insecure && !isLoopback(address) {
-				holes = append(holes, always("%s: mirror %s has insecure = true: whoever answers there is believed", r.Prefix, address))
-			}
+		case mirror.Insecure && !isLoopback(address):
+			holes = append(holes, always("%s: mirror %s has insecure = true: whoever answers there is believed", r.Prefix, address))
 		}
 	}
 	switch {
@@ -175,9 +191,6 @@ func (r Registry) holes(registry, gate string) []Hole {
 		holes = append(holes, fallback("%s is not blocked: %s is asked when Sealgate refuses", r.Prefix, Origin(registry)))
 	default:
 		holes = append(holes, always("%s: %s is asked, and is not Sealgate", r.Prefix, at))
-	}
-	if !asked && !r.Blocked && len(holes) == 0 {
-		holes = append(holes, always("%s: Sealgate (%s) is not asked for tags", r.Prefix, gate))
 	}
 	return holes
 }

@@ -41,13 +41,13 @@ func TestHostsTOML(t *testing.T) {
 		{"the server may resolve", "server = \"https://registry-1.docker.io\"\ncapabilities = [\"pull\", \"resolve\"]\n" + gateHost, []string{"fallback: registry-1.docker.io"}},
 		{"no server", gateHost, []string{"fallback: registry-1.docker.io is asked"}},
 		{"no host table", "server = \"https://gate.example.com:8443\"\n", []string{"fallback: containerd ≤ 1.7"}},
-		{"an empty file", "", []string{"fallback: containerd ≤ 1.7", "fallback: registry-1.docker.io is asked for tags", "Sealgate (gate.example.com:8443) is not asked"}},
+		{"an empty file", "", []string{"fallback: containerd ≤ 1.7", "fallback: registry-1.docker.io is asked for tags"}},
 		{"another mirror first", "capabilities = [\"pull\"]\n[host.\"https://mirror.example.com\"]\n" + gateHost, []string{"mirror.example.com is asked for tags before Sealgate"}},
 		{"another mirror after", "capabilities = [\"pull\"]\n" + gateHost + "[host.\"https://mirror.example.com\"]\n", []string{"mirror.example.com is asked for tags, and is not Sealgate"}},
 		{"another server", "server = \"https://quay.io\"\n" + gateHost, []string{"quay.io is asked for tags, and is not"}},
 		{"nobody verifies", "capabilities = [\"pull\"]\n" + gateHost + "  skip_verify = true\n", []string{"skip_verify = true"}},
 		{"no TLS", "capabilities = [\"pull\"]\n[host.\"http://gate.example.com:8443\"]\n", []string{"without TLS"}},
-		{"Sealgate is not asked for tags", "capabilities = [\"pull\"]\n[host.\"https://gate.example.com:8443\"]\ncapabilities = [\"pull\"]\n", []string{"is not asked for tags"}},
+		{"nobody is asked for tags", "capabilities = [\"pull\"]\n[host.\"https://gate.example.com:8443\"]\ncapabilities = [\"pull\"]\n", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			hosts, err := clients.ReadHosts([]byte(test.text))
@@ -113,6 +113,18 @@ func TestFilesThatCannotBeReadAreErrors(t *testing.T) {
 	}
 }
 
+// others blocks the other names of Docker Hub.
+const others = "[[registry]]\nlocation = \"registry-1.docker.io\"\nblocked = true\n[[registry]]\nlocation = \"registry.hub.docker.com\"\nblocked = true\n"
+
+func TestDockerHubsOtherNamesAreHoles(t *testing.T) {
+	r, err := clients.ReadRegistries([]byte("[[registry]]\nlocation = \"docker.io\"\nblocked = true\n[[registry]]\nlocation = \"registry-1.docker.io\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantHoles(t, r.Holes("docker.io", gate), "fallback: registry-1.docker.io is not blocked", "fallback: nothing is said of registry.hub.docker.com, by which docker.io can be asked, too")
+	wantHoles(t, r.Holes("docker.io", "registry-1.docker.io"), "fallback: nothing is said of registry.hub.docker.com")
+}
+
 func TestRegistriesConf(t *testing.T) {
 	const mirror = "[[registry.mirror]]\nlocation = \"gate.example.com:8443\"\n"
 	for _, test := range []struct {
@@ -134,7 +146,7 @@ func TestRegistriesConf(t *testing.T) {
 		{"another search registry", "unqualified-search-registries = [\"quay.io\", \"docker.io\"]\n[[registry]]\nlocation = \"docker.io\"\nblocked = true\n" + mirror, []string{"unqualified-search-registries has quay.io"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, err := clients.ReadRegistries([]byte(test.text))
+			r, err := clients.ReadRegistries([]byte(test.text + others))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -151,7 +163,7 @@ func TestALaterFileReplacesWhatAnEarlierOneSaysOfAPrefix(t *testing.T) {
 		}
 		return r
 	}
-	first := read("unqualified-search-registries = [\"docker.io\"]\n[[registry]]\nlocation = \"docker.io\"\nblocked = true\n")
+	first := read("unqualified-search-registries = [\"docker.io\"]\n[[registry]]\nlocation = \"docker.io\"\nblocked = true\n" + others)
 	wantHoles(t, read("").Over(first).Holes("docker.io", gate))
 	wantHoles(t, read("[[registry]]\nlocation = \"docker.io\"\n").Over(first).Holes("docker.io", gate), "fallback: docker.io is not blocked")
 }

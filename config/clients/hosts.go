@@ -107,7 +107,20 @@ func (e Endpoint) hostsFiles(dir, whom string) []File {
 		},
 		Text: e.hostsTOML(),
 	}}
-	return append(files, e.authority(at+"/ca.crt", "The CA that hosts.toml beside it names. It closes nothing: without it the pull fails.")...)
+	files = append(files, e.authority(at+"/ca.crt", "The CA that hosts.toml beside it names. It closes nothing: without it the pull fails.")...)
+	for _, alias := range Aliases(e.Registry) {
+		files = append(files, File{
+			Path: dir + "/" + alias + "/hosts.toml",
+			Says: []string{"Another name of " + e.Registry + ". It closes that: under this name tags are asked of nobody; digests are."},
+			Text: aliasTOML(alias),
+		})
+	}
+	return files
+}
+
+// aliasTOML has a [host] only because containerd ≤ 1.7 could not read it without.
+func aliasTOML(alias string) string {
+	return fmt.Sprintf("server = \"https://%[1]s\"\ncapabilities = [\"pull\"]\n\n[host.\"https://%[1]s\"]\n  capabilities = [\"pull\"]\n", alias)
 }
 
 // ContainerdDir is where containerd's hosts.toml are by convention, DockerDir

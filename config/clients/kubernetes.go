@@ -56,6 +56,14 @@ func (e Endpoint) onNodes(data, copies *strings.Builder) {
 	fmt.Fprintf(data, "  %s.toml: |\n%s", key, indent(text, "    "))
 	run("cp /config/%s.toml %s/.hosts.toml", key, dir)
 	run("mv %s/.hosts.toml %s/hosts.toml", dir, dir) // never half a file
+	if e.AtOwnName() {
+		return
+	}
+	for _, alias := range Aliases(e.Registry) {
+		fmt.Fprintf(data, "  %s.toml: |\n%s", alias, indent(aliasTOML(alias), "    "))
+		run("mkdir -p /certs.d/%s", alias)
+		run("cp /config/%s.toml /certs.d/%s/hosts.toml", alias, alias)
+	}
 }
 
 // egressPolicy is the ipBlock rules of the policy: Sealgate's addresses, or none

@@ -132,10 +132,19 @@ func Podman(endpoints []Endpoint) []File {
 	}}, files...)
 }
 
+// registryTOML blocks the other names of the registry, too, and has no mirror for
+// them.
 func (e Endpoint) registryTOML() string {
-	text := fmt.Sprintf("\n[[registry]]\nprefix = %q\nlocation = %q\nblocked = true\n\n[[registry.mirror]]\nlocation = %q\n", e.Registry, e.Registry, e.Address)
+	text := blockedTOML(e.Registry) + fmt.Sprintf("\n[[registry.mirror]]\nlocation = %q\n", e.Address)
 	if e.Plain {
 		text += "insecure = true\n"
 	}
+	for _, alias := range Aliases(e.Registry) {
+		text += blockedTOML(alias)
+	}
 	return text
+}
+
+func blockedTOML(name string) string {
+	return fmt.Sprintf("\n[[registry]]\nprefix = %[1]q\nlocation = %[1]q\nblocked = true\n", name)
 }
