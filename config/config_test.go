@@ -472,3 +472,19 @@ func TestStorageParametersAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// TestSignatureTagsPassWherePushIs: who pushes signatures has to read them.
+func TestSignatureTagsPassWherePushIs(t *testing.T) {
+	for keys, want := range map[string]string{
+		"":                                   SignatureTagsHidden,
+		"push: false":                        SignatureTagsHidden,
+		"push: true":                         SignatureTagsPass,
+		"push: true, signature-tags: hidden": SignatureTagsHidden,
+		"signature-tags: pass":               SignatureTagsPass,
+	} {
+		c := mustParse(t, strings.Replace(inRegistry, "$", keys, 1), "/d")
+		if got := c.Registries[0].SignatureTags; got != want {
+			t.Errorf("%q: got %s, want %s", keys, got, want)
+		}
+	}
+}

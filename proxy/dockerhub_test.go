@@ -94,7 +94,7 @@ func TestOnlyDockerHubHasShortNames(t *testing.T) {
 // TestTrustMetadataOfDockerHub is asked for by the full name, as Docker's
 // clients do.
 func TestTrustMetadataOfDockerHub(t *testing.T) {
-	w, g, _ := newHub(t, func(r *proxy.Registry) { r.Expose = proxy.ExposeAlways })
+	w, g, _ := newHub(t, func(r *proxy.Registry) { r.Expose, r.TrustWrites = proxy.ExposeAlways, true })
 	w.notarySpy.lie(func(rw http.ResponseWriter, r *http.Request) { _, _ = rw.Write([]byte("root")) })
 	if a := g.get("/v2/docker.io/library/alpine/_trust/tuf/root.json"); a.status != 200 || string(a.body) != "root" {
 		t.Errorf("got %v", a)
@@ -106,6 +106,9 @@ func TestTrustMetadataOfDockerHub(t *testing.T) {
 		if a := g.get(target); a.status != 404 || a.code() != "METADATA_NOT_FOUND" && a.code() != "UNSUPPORTED" {
 			t.Errorf("%s: got %v", target, a)
 		}
+	}
+	if a := g.do("DELETE", "/v2/docker.io/alpine/_trust/tuf/"); a.status != 404 {
+		t.Errorf("a write got %v", a)
 	}
 	if got := w.notarySpy.list(); len(got) != 1 {
 		t.Errorf("the trust server was asked %v", got)

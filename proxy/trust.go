@@ -29,8 +29,8 @@ const (
 // names tags, so in ExposeAuto nobody sees it who may not see the tags.
 // Sealgate's own credentials for the Notary server are never used.
 func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) error {
-	name, ok := strings.CutPrefix(route.Repository, g.Name+"/")
-	if !ok || !validName(name) || Repository(g.Name, name) != name || g.NotaryURL == nil || g.Expose == ExposeNever {
+	name, ok := g.signs(route.Repository)
+	if !ok || g.NotaryURL == nil || g.Expose == ExposeNever {
 		return errNoTrustFile
 	}
 	if g.Expose == ExposeAuto {
@@ -45,6 +45,13 @@ func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) e
 		fail:        errNotary,
 	}
 	return p.serve(w, r)
+}
+
+// signs returns the repository of a GUN; ok is false for one of another
+// registry, or that no client of Docker Hub would type.
+func (g *gate) signs(gun string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(gun, g.Name+"/")
+	return name, ok && validName(name) && Repository(g.Name, name) == name
 }
 
 // errNotary: no answer came from the trust server. Its address stays in the log.

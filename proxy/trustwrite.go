@@ -4,7 +4,6 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -21,8 +20,7 @@ const (
 // back before the publisher is told, so that a pull right after a signature
 // sees what was signed; where that fails, the change still stands.
 func (g *gate) writeTrust(w http.ResponseWriter, r *http.Request, route Route) error {
-	name, ok := strings.CutPrefix(route.Repository, g.Name+"/")
-	if !ok || !validName(name) || g.NotaryURL == nil {
+	if _, ok := g.signs(route.Repository); !ok || g.NotaryURL == nil {
 		return errNoTrustFile
 	}
 	x := &exchange{w: w, r: r, to: build(g.NotaryURL, route), via: g.NotaryWrites, header: http.Header{}, fail: errNotary}
