@@ -143,7 +143,9 @@ type sentBody struct {
 
 // newSentBody calls stalled when the server takes nothing for too long.
 func newSentBody(w http.ResponseWriter, r *http.Request, most int64, stalled func()) *sentBody {
-	return &sentBody{from: r.Body, conn: http.NewResponseController(w), most: most, stalled: time.AfterFunc(upstreamStall, stalled)}
+	b := &sentBody{from: r.Body, conn: http.NewResponseController(w), most: most, stalled: time.AfterFunc(upstreamStall, stalled)}
+	b.conn.SetWriteDeadline(time.Time{}) // the server's WriteTimeout counts from the request's header on; end sets it anew
+	return b
 }
 
 // Read implements io.Reader.
@@ -204,6 +206,7 @@ func (b *sentBody) end() {
 	}
 	b.ended = true
 	b.stalled.Stop()
+	b.conn.SetWriteDeadline(time.Now().Add(senderStall))
 	if b.err != io.EOF {
 		b.conn.SetReadDeadline(time.Now().Add(unreadGrace))
 	}

@@ -24,6 +24,11 @@ func (l *line) SetReadDeadline(at time.Time) error {
 	return nil
 }
 
+func (l *line) SetWriteDeadline(time.Time) error {
+	l.set++
+	return nil
+}
+
 // slowBody gives one byte after each pause.
 type slowBody struct {
 	line   *line

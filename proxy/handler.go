@@ -133,6 +133,9 @@ type Options struct {
 	ManifestBytes int64
 	// ManifestTimeout bounds fetching one manifest; zero means 20 s.
 	ManifestTimeout time.Duration
+	// BehindTLSProxy says that clients speak TLS with a proxy in front, also where
+	// a request comes without: the registry is told how the client came.
+	BehindTLSProxy bool
 	// UploadKeys returns the keys of upload locations, at least one; the first
 	// seals. It is called when one is needed for the first time, and again for
 	// keys that are not known. It must be safe for concurrent use. Nil means one
@@ -177,6 +180,7 @@ type shared struct {
 	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
 	uploads         *uploadTokens
+	behindTLSProxy  bool
 	fetches, probes singleflight.Group
 	lists           *semaphore.Weighted // of registries' tags, being read
 	judging         *semaphore.Weighted // signature tags
@@ -252,6 +256,7 @@ func newShared(opts Options) *shared {
 		verdicts:        verdicts,
 		manifests:       manifests,
 		uploads:         uploads,
+		behindTLSProxy:  opts.BehindTLSProxy,
 		manifestTimeout: opts.ManifestTimeout,
 	}
 }

@@ -127,7 +127,7 @@ func (g *gate) exchange(w http.ResponseWriter, r *http.Request, to *url.URL) *ex
 	}
 	x.header.Set("X-Forwarded-Host", r.Host)
 	x.header.Set("X-Forwarded-Proto", "http")
-	if r.TLS != nil {
+	if r.TLS != nil || g.behindTLSProxy {
 		x.header.Set("X-Forwarded-Proto", "https")
 	}
 	return x

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -414,6 +415,28 @@ func TestShortNamesOfDockerHubArePushedTo(t *testing.T) {
 	for _, name := range []string{"library/other", "other"} {
 		if a := g.get(strings.Replace(location, "library/other", name, 1)); a.status != 204 {
 			t.Errorf("%s: got %v", name, a)
+		}
+	}
+}
+
+func TestHowAClientCameIsSaidToTheRegistry(t *testing.T) {
+	p := pushing(t, nil)
+	for _, tt := range []struct {
+		behind bool
+		proto  string
+	}{{false, "http"}, {true, "https"}} {
+		server := httptest.NewServer(proxy.New(proxy.Options{Registries: []proxy.Registry{p.reg}, BehindTLSProxy: tt.behind}))
+		p.quiet()
+		resp, err := http.Post(server.URL+"/v2/acme/app/blobs/uploads/", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		server.Close()
+		http.DefaultClient.CloseIdleConnections()
+		header := p.upstream.list()[0].Header
+		if got, host := header.Get("X-Forwarded-Proto"), header.Get("X-Forwarded-Host"); got != tt.proto || "http://"+host != server.URL {
+			t.Errorf("behind a TLS proxy %t: the registry heard %s and %s", tt.behind, got, host)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -324,5 +325,40 @@ func TestManyUploadsOnOneConnection(t *testing.T) {
 			t.Fatalf("got %v, %v", resp, err)
 		}
 		resp.Body.Close()
+	}
+}
+
+func TestAnUploadMayTakeLongerThanTheServersTimeouts(t *testing.T) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			p := pushing(t, nil)
+			server := httptest.NewUnstartedServer(proxy.New(proxy.Options{Registries: []proxy.Registry{p.reg}}))
+			server.EnableHTTP2 = protocol == "HTTP/2.0"
+			server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+			server.StartTLS()
+			defer server.Close()
+			client := server.Client()
+			resp, err := client.Post(server.URL+"/v2/acme/app/blobs/uploads/", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, slow := io.Pipe()
+			go func() {
+				for range 6 {
+					time.Sleep(100 * time.Millisecond) // real deadlines need real time
+					_, _ = slow.Write([]byte("x"))
+				}
+				_ = slow.Close()
+			}()
+			req, err := http.NewRequestWithContext(t.Context(), "PUT", server.URL+resp.Header.Get("Location")+"?digest="+sum("xxxxxx"), body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err = client.Do(req)
+			if err != nil || resp.StatusCode != 201 || resp.Proto != protocol {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			resp.Body.Close()
+		})
 	}
 }

@@ -81,6 +81,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	opts := proxy.Options{
 		Registries:       registries,
 		UploadKeys:       l.uploadKeys,
+		BehindTLSProxy:   cfg.TLS.PlainHTTP != nil && cfg.TLS.PlainHTTP.BehindTLSProxy,
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
 		Log:              l.log,
 		Observe:          l.observeRequest,
