@@ -36,6 +36,7 @@ type settings struct {
 	policies    string // signers and policies, as they stand in the file
 	more        string // further keys of the registry, as "key: value" lines
 	writes      bool   // clients publish trust data through it
+	notaryMore  string // further keys of its Notary server, each as ", key: value"
 
 	admin string // address of the admin listener; "" for none
 
@@ -78,7 +79,7 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	}
 	line("    credentials: %s", s.credentials)
 	if strings.HasPrefix(s.notary, "https:") {
-		line("    notary: {url: %s, ca-file: %s, writes: %t}", s.notary, ca.file, s.writes)
+		line("    notary: {url: %s, ca-file: %s, writes: %t%s}", s.notary, ca.file, s.writes, s.notaryMore)
 	} else {
 		line("    notary: {url: %q}", s.notary)
 	}

@@ -2,11 +2,14 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -56,10 +59,11 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
-	defer late.Stop()
 	conn := http.NewResponseController(w)
+	body := &pouringBody{ReadCloser: r.Body, conn: conn, late: late}
+	defer body.end()
 	if r.ContentLength != 0 {
-		r.Body = &pouringBody{ReadCloser: r.Body, conn: conn, late: late}
+		r.Body = body
 	}
 	var failed error
 	rp := httputil.ReverseProxy{
@@ -70,7 +74,7 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 		},
 		Transport: g.Pass,
 		ModifyResponse: func(resp *http.Response) error {
-			late.Stop()
+			body.answer()
 			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
 			ownAnswer(resp, g.URL)
 			return nil
@@ -81,9 +85,11 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 		FlushInterval: -1, // pages that show progress
 	}
 	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: conn}, r.WithContext(ctx))
-	switch {
+	switch refused := body.refusal(); {
 	case failed == nil:
 		return nil
+	case refused != nil:
+		return refused
 	case r.Context().Err() != nil:
 		return r.Context().Err()
 	case context.Cause(ctx) != nil:
@@ -116,25 +122,80 @@ func ownAnswer(resp *http.Response, upstream *url.URL) {
 }
 
 // pouringBody is what a client sends: while it flows, for as long as it takes.
-// Its deadline replaces the server's ReadTimeout, and the wait for an answer
-// begins anew with each piece.
+// Its deadline replaces the server's ReadTimeout, and until there is an answer
+// the wait for one begins anew with each piece. A transport may read on when the
+// answer has ended: then nothing touches the connection any more, since the next
+// request is on it.
 type pouringBody struct {
 	io.ReadCloser
 	conn *http.ResponseController
 	late *time.Timer
+
+	mu              sync.Mutex
+	answered, ended bool
+	err             error // why the client did not send all of it
 }
 
+// Read implements io.Reader.
 func (b *pouringBody) Read(p []byte) (int, error) {
-	b.conn.SetReadDeadline(time.Now().Add(clientPause))
+	if !b.begin() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(p)
-	b.conn.SetReadDeadline(time.Time{}) // else HTTP/2 ends the stream while nobody reads
-	b.late.Reset(headerTimeout)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	if !b.ended {
+		b.conn.SetReadDeadline(time.Time{}) // else HTTP/2 ends the stream while nobody reads
+	}
+	if !b.answered {
+		b.late.Reset(headerTimeout)
+	}
 	return n, err
 }
 
-// clientPause is how long a client may stand still in the middle of what it
-// sends.
-const clientPause = time.Minute
+func (b *pouringBody) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		b.conn.SetReadDeadline(time.Now().Add(senderStall))
+	}
+	if !b.answered {
+		b.late.Stop() // it is the client's turn
+	}
+	return !b.ended
+}
+
+// answer says that the header of an answer is there.
+func (b *pouringBody) answer() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered = true
+	b.late.Stop()
+}
+
+func (b *pouringBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered, b.ended = true, true
+	b.late.Stop()
+}
+
+// refusal is what it means that the client did not send all of it; nil where it
+// did.
+func (b *pouringBody) refusal() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err == nil:
+		return nil
+	case errors.Is(b.err, os.ErrDeadlineExceeded):
+		return errStalled
+	}
+	return errClientGone.because(b.err)
+}
 
 // below says whether every reading of a path stays below the prefix and away
 // from the registry API. Servers decode a path more than once, fold what they

@@ -393,3 +393,17 @@ func TestAClientOfAPathThatPassesHangsUp(t *testing.T) {
 	}
 	g.log.wait(t, "client-gone")
 }
+
+func TestAClientThatSendsHalfOfWhatItSaidIsGone(t *testing.T) {
+	p := newPages(t)
+	g := p.gateTo(t, nil, "/api")
+	conn := g.dial("http/1.1")
+	if _, err := io.WriteString(conn, "POST /api/x HTTP/1.1\r\nHost: "+registryName+"\r\nContent-Length: 100\r\n\r\nhalf"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	g.log.wait(t, `"reason":"client-gone"`)
+	if a := g.get("/api/x"); a.status != 200 {
+		t.Errorf("the next one got %v", a)
+	}
+}
