@@ -16,7 +16,9 @@ func containerdDirect(t *testing.T) matrixClient {
 		list:    without("ctr has no command that lists a registry's tags"),
 		runs:    does("yes, refused", func(t *testing.T) { ctrRuns(t, s) }),
 		builds:  without("containerd builds nothing: see BuildKit"),
-		resumes: goesOn(c, false),
+		pushes:  does("yes", func(t *testing.T) { ctrPushes(t, s, mustPushWorld(t)) }),
+		signs:   without(signsNone),
+		resumes: resuming(c, false),
 	})}
 }
 
@@ -56,7 +58,9 @@ func podmanDirect(t *testing.T) matrixClient {
 		}),
 		runs:    does("yes, refused", func(t *testing.T) { podmanRuns(t, newPodman(t, s.world).podman, s.world, c) }),
 		builds:  does("yes, refused", func(t *testing.T) { podmanBuilds(t, newPodman(t, s.world).podman, s.world, c) }),
-		resumes: goesOn(c, false),
+		pushes:  does("yes", func(t *testing.T) { podmanPushes(t, s, mustPushWorld(t)) }),
+		signs:   without(signsNone),
+		resumes: tryingAgain(c),
 	})}
 }
 
@@ -104,8 +108,46 @@ func skopeoDirect(t *testing.T) matrixClient {
 			}
 			wantTags(t, list.Tags, "v1", "v2")
 		}),
-		runs:    without(copiesOnly),
-		builds:  without(copiesOnly),
-		resumes: goesOn(c, false),
+		runs:   without(copiesOnly),
+		builds: without(copiesOnly),
+		pushes: does("yes", func(t *testing.T) {
+			p := mustPushWorld(t)
+			mustRun(t, nil, "skopeo", "copy", "--src-cert-dir", s.ca.dir, "--dest-cert-dir", p.ca.dir,
+				"docker://"+s.tag("team/app", "signed"), "docker://"+p.tag("team/pushed", "by-skopeo"))
+			p.wantHiddenUntilSigned(t, "by-skopeo")
+		}),
+		signs:   without("its own signatures (GPG) are not in the registry"),
+		resumes: tryingAgain(c),
 	})}
+}
+
+func ctrPushes(t *testing.T, s *scene, p *pushWorld) {
+	ctr := ctrCommand(t)
+	from, to := s.tag("team/app", "signed"), p.tag("team/pushed", "by-ctr")
+	defer func() { _, _ = ctr("images", "rm", "--sync", from, to) }()
+	for _, step := range [][]string{
+		{"content", "fetch", "--hosts-dir", must(ctrHosts(t, s.world))(t), from},
+		{"images", "tag", from, to},
+		{"images", "push", "--hosts-dir", must(ctrHosts(t, p.world))(t), to},
+	} {
+		if _, err := ctr(step...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wantHiddenUntilSigned(t, "by-ctr")
+}
+
+func podmanPushes(t *testing.T, s *scene, p *pushWorld) {
+	home := newPodman(t, s.world)
+	from, to := s.tag("team/app", "signed"), p.tag("team/pushed", "by-podman")
+	for _, step := range [][]string{
+		{"pull", "--quiet", "--cert-dir", s.ca.dir, from},
+		{"tag", from, to},
+		{"push", "--quiet", "--cert-dir", p.ca.dir, to},
+	} {
+		if _, err := home.podman(step...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wantHiddenUntilSigned(t, "by-podman")
 }

@@ -22,7 +22,11 @@ func dockerDirect(t *testing.T) matrixClient {
 	s, d := shared(t), mustDockerd(t)
 	row := dockerRow{scene: s, daemon: d, env: d.env(), client: client{name: "docker"}, registry: s.listen}
 	row.client.pull = row.pull
-	return matrixClient{"docker", with(row.cells(), map[string]cell{resumes: goesOn(row.client, false)})}
+	return matrixClient{"docker", with(row.cells(), map[string]cell{
+		pushes:  does("yes", func(t *testing.T) { row.pushes(t, mustPushWorld(t)) }),
+		signs:   does("`docker trust sign`", func(t *testing.T) { row.signs(t, mustPushWorld(t)) }),
+		resumes: resuming(row.client, false),
+	})}
 }
 
 // dockerWithContentTrust is docker with DOCKER_CONTENT_TRUST=1 and no trust server
@@ -38,6 +42,8 @@ func dockerWithContentTrust(t *testing.T) matrixClient {
 		client: client{name: "docker", instead: "No valid trust data for unsigned"}}
 	row.client.pull = row.pull
 	return matrixClient{"docker, `DOCKER_CONTENT_TRUST=1`", with(row.cells(), map[string]cell{
+		pushes:  does("signs as well", func(t *testing.T) { row.pushesSigning(t, mustPushWorld(t)) }),
+		signs:   without("it signs as it pushes"),
 		resumes: without(seeDocker),
 	})}
 }
@@ -137,8 +143,10 @@ func buildKit(t *testing.T) matrixClient {
 	}}
 	registry := strings.TrimSuffix(s.named(""), "/") // by name, for it speaks no TLS to a loopback address
 	return matrixClient{"BuildKit", with(reads(s, c, registry), map[string]cell{
-		list: without("a build names its images"),
-		runs: without("docker runs what was built"),
+		list:   without("a build names its images"),
+		runs:   without("docker runs what was built"),
+		pushes: without("docker pushes what was built"),
+		signs:  without(signsNone),
 		builds: does("yes, refused", func(t *testing.T) {
 			out, err := build(t, d, (*dockerDaemon).buildKit, registry+"/team/app:signed")
 			if err != nil || !strings.Contains(out, "built on it") {
@@ -148,6 +156,6 @@ func buildKit(t *testing.T) matrixClient {
 				t.Errorf("built:\n%s", out)
 			}
 		}),
-		resumes: goesOn(c, true),
+		resumes: resuming(c, true),
 	})}
 }

@@ -57,7 +57,11 @@ func asksNobodyElse(h *hub, here cell) cell {
 func (e emitted) row(name string, c client, more map[string]cell) matrixClient {
 	cells := reads(e.scene, c, "docker.io")
 	cells[unsignedTag] = asksNobodyElse(e.hub, cells[unsignedTag])
-	return matrixClient{name, with(with(cells, map[string]cell{resumes: without("as in the row without that file")}), more)}
+	return matrixClient{name, with(with(cells, map[string]cell{
+		pushes:  without(notToDockerHub),
+		signs:   without(notToDockerHub),
+		resumes: without("as in the row without that file"),
+	}), more)}
 }
 
 func containerdEmitted(_ *testing.T, e emitted) matrixClient {

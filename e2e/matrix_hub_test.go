@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// notToDockerHub is why nothing is pushed there.
+const notToDockerHub = "docker.io is pulled from only"
+
 // dockerHub is a Docker Hub that holds what the scene holds, with trust data for
 // docker.io at the scene's Notary, and a dockerd that is led to it.
 type dockerHub struct {
@@ -87,6 +90,8 @@ func dockerWithMirror(t *testing.T, d dockerHub, g *gate) matrixClient {
 			row.buildsOnSigned(t)
 			fallsBack(t, func(tag string) error { _, err := row.build(t, tag); return err })
 		}),
+		pushes:  without(notToDockerHub),
+		signs:   without(notToDockerHub),
 		resumes: without(seeDocker),
 	})}
 }
@@ -102,6 +107,8 @@ func dockerWithStrictMirror(t *testing.T, d dockerHub) matrixClient {
 		cells[head] = asksNobodyElse(d.hub, cells[head])
 	}
 	return matrixClient{"docker, `registry-mirrors`, `denial: strict-mirror`", with(cells, map[string]cell{
+		pushes:  without(notToDockerHub),
+		signs:   without(notToDockerHub),
 		resumes: without(seeDocker),
 	})}
 }
@@ -115,6 +122,8 @@ func dockerBehindDNS(t *testing.T, d dockerHub) matrixClient {
 	}
 	d.openAt(t, d.hub.ip+":443", "", append(slices.Clone(hubHosts), d.hub.ip)...)
 	return matrixClient{"docker, DNS for docker.io", with(d.row().cells(), map[string]cell{
+		pushes:  without(notToDockerHub),
+		signs:   without(notToDockerHub),
 		resumes: without(seeDocker),
 	})}
 }

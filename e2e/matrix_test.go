@@ -17,6 +17,7 @@ func TestClientMatrix(t *testing.T) {
 		m.run(t, row(t))
 	}
 	m.runDockerHub(t)
+	m.runFlows(t)
 	m.compare(t)
 }
 
@@ -46,7 +47,9 @@ var behaviours = []struct{ head, does string }{
 	{list, "lists signed tags only"},
 	{runs, "runs a signed tag and no unsigned one"},
 	{builds, "builds from a signed tag and from no unsigned one"},
-	{resumes, "goes on after a blob was cut"},
+	{pushes, "pushes a tag that is hidden until it is signed"},
+	{signs, "signs, and loses no signature"},
+	{resumes, "has the image after a blob was cut"},
 }
 
 const (
@@ -58,6 +61,8 @@ const (
 	list        = "list"
 	runs        = "run"
 	builds      = "build"
+	pushes      = "push"
+	signs       = "sign"
 	resumes     = "after a cut"
 )
 
@@ -88,6 +93,7 @@ func without(reason string) cell { return cell{none: reason} }
 // Reasons of more than one cell.
 const (
 	copiesOnly = "it copies images and runs none"
+	signsNone  = "it signs nothing"
 	signsOnly  = "it resolves, signs and verifies images"
 	seeDocker  = "the daemon fetches blobs: see docker"
 )
@@ -103,6 +109,7 @@ func does(word string, test func(*testing.T)) cell {
 // matrix is what one run has seen: the rows of the tables, in order.
 type matrix struct {
 	rows       []matrixRow
+	flowsSeen  int  // tests of flows that ran
 	incomplete bool // a cell failed, or was not asked for
 }
 

@@ -14,9 +14,15 @@ func craneDirect(t *testing.T) matrixClient {
 		list: does("signed only", func(t *testing.T) {
 			wantTags(t, strings.Fields(mustRun(t, trusting(s.world), "crane", "ls", s.gun("team/list"))), "v1", "v2")
 		}),
-		runs:    without(copiesOnly),
-		builds:  without(copiesOnly),
-		resumes: goesOn(c, false),
+		runs:   without(copiesOnly),
+		builds: without(copiesOnly),
+		pushes: does("yes", func(t *testing.T) {
+			p := mustPushWorld(t)
+			mustRun(t, trusting(p.world), "crane", "push", must(p.layout())(t), p.tag("team/pushed", "by-crane"))
+			p.wantHiddenUntilSigned(t, "by-crane")
+		}),
+		signs:   without(signsNone),
+		resumes: tryingAgain(c),
 	})}
 }
 
@@ -29,8 +35,15 @@ func regctlDirect(t *testing.T) matrixClient {
 			env := append(trusting(s.world), "REGCTL_CONFIG="+filepath.Join(t.TempDir(), "regctl.json"))
 			wantTags(t, strings.Fields(mustRun(t, env, "regctl", "tag", "ls", s.gun("team/list"))), "v1", "v2")
 		}),
-		runs:    without(copiesOnly),
-		builds:  without(copiesOnly),
-		resumes: goesOn(c, false),
+		runs:   without(copiesOnly),
+		builds: without(copiesOnly),
+		pushes: does("yes", func(t *testing.T) {
+			p := mustPushWorld(t)
+			env := append(trusting(p.world), "REGCTL_CONFIG="+filepath.Join(t.TempDir(), "regctl.json"))
+			mustRun(t, env, "regctl", "image", "copy", "ocidir://"+must(p.layout())(t)+":words", p.tag("team/pushed", "by-regctl"))
+			p.wantHiddenUntilSigned(t, "by-regctl")
+		}),
+		signs:   without(signsNone),
+		resumes: tryingAgain(c),
 	})}
 }

@@ -29,16 +29,25 @@ type world struct {
 
 // newWorld starts a registry and a Notary server; no Sealgate yet.
 func newWorld(dir string, o registryOptions) (w *world, err error) {
-	w = &world{dir: dir}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	ca, err := newAuthority(dir)
+	if err != nil {
+		return nil, err
+	}
+	return newWorldUnder(ca, dir, o)
+}
+
+// newWorldUnder is newWorld with the CA of another.
+func newWorldUnder(ca *authority, dir string, o registryOptions) (w *world, err error) {
+	w = &world{dir: dir, ca: ca}
 	defer func() {
 		if err != nil {
 			w.close()
 		}
 	}()
 	if err = os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
-		return w, err
-	}
-	if w.ca, err = newAuthority(dir); err != nil {
 		return w, err
 	}
 	if w.listen, err = freeAddress(); err != nil {
