@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"go.uber.org/zap"
@@ -113,6 +114,15 @@ func acmeTemplate(cfg *config.Config) (certmagic.ACMEIssuer, error) {
 		Email:                settings.Email,
 		Agreed:               true, // who names a server in proxy.yaml has
 		DisableHTTPChallenge: settings.HTTPListen == "",
+		NewAccountFunc: func(_ context.Context, _ *certmagic.ACMEIssuer, account acme.Account) (acme.Account, error) {
+			// The library looks for an address where it is given none, and where two
+			// orders begin at once finds its own placeholder.
+			account.Contact = nil
+			if settings.Email != "" {
+				account.Contact = []string{"mailto:" + settings.Email}
+			}
+			return account, nil
+		},
 	}
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {

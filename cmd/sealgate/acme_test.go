@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	acmez "github.com/mholt/acmez/v3/acme"
 	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/e2e/acme"
 	"go.uber.org/goleak"
 )
@@ -119,12 +121,12 @@ func (s *acmeServer) shown(host string) (*x509.Certificate, error) {
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-// wantCertificate waits for a certificate of host that is not like the one
+// wantCertificate waits, beyond a second attempt (a minute after the first), for a certificate of host that is not like the one
 // before.
 func (s *acmeServer) wantCertificate(t *testing.T, host string, before *x509.Certificate) *x509.Certificate {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		var cert *x509.Certificate
 		if cert, err = s.shown(host); err == nil && !cert.Equal(before) {
 			return cert
@@ -178,7 +180,7 @@ func TestChallengesPassWhereClientsNeedACertificate(t *testing.T) {
 	cert := clientCertificate(t, ca, "ci-runner", x509.ExtKeyUsageClientAuth, time.Hour)
 	s := serveACME(t, 0, "domains: [gate.example.com]", "clients: {ca-file: "+dir+"/clients.pem}", false)
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = s.readiness(); err == nil {
 			break
 		}
@@ -327,5 +329,20 @@ func TestFilesAreShownUntilTheACMEServerHasIssued(t *testing.T) {
 	}
 	if err := s.readiness(); err != nil {
 		t.Error(err)
+	}
+}
+
+// The library invents an address where there is none, and the server refuses it.
+func TestNoContactIsInvented(t *testing.T) {
+	for email, want := range map[string]string{"": "[]", "ops@example.com": "[mailto:ops@example.com]"} {
+		settings := config.ACME{Domains: []string{"gate.example.com"}, Email: email}
+		template, err := acmeTemplate(&config.Config{Listen: ":8443", TLS: config.TLS{ACME: &settings}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, err := template.NewAccountFunc(t.Context(), nil, acmez.Account{Contact: []string{"mailto:default"}})
+		if got := fmt.Sprint(account.Contact); err != nil || got != want {
+			t.Errorf("with email %q the contact is %s, %v", email, got, err)
+		}
 	}
 }
