@@ -150,3 +150,32 @@ func TestDeletedImagesAreGone(t *testing.T) {
 	mustRun(t, trusting(w), "crane", "delete", w.gun("team/app")+"@"+image.digest)
 	wantRefused(t, w.manifest(t, "team/app", "1.0"), http.StatusNotFound, "MANIFEST_UNKNOWN", "is not in the registry")
 }
+
+func TestAPrivateRegistryIsPushedToByWhoIsLoggedIn(t *testing.T) {
+	d := mustDockerd(t)
+	w := ownWorld(t, registryOptions{user: &alice})
+	if _, err := w.cli("key", "generate", "ecdsa"); err != nil {
+		t.Fatal(err)
+	}
+	w.mustOpen(t, func(s *settings) { s.more = "push: true\n" })
+	env := []string{"DOCKER_HOST=unix://" + d.socket, "DOCKER_CONFIG=" + t.TempDir()}
+	ref := w.tag("team/private", "1.0")
+	file := archive(t, ref, "private words")
+	mustRun(t, env, "docker", "load", "--input", file)
+	defer d.forget(ref)
+	if out, err := run(env, "docker", "push", ref); err == nil || !strings.Contains(out, "no basic auth credentials") {
+		t.Errorf("a stranger pushed, or was not told to log in: %v\n%s", err, out)
+	}
+	mustRun(t, env, "docker", "login", "--username", alice.name, "--password", alice.password, w.listen)
+	mustRun(t, env, "docker", "push", ref)
+
+	ref = w.tag("team/private", "2.0")
+	if _, err := run(trusting(w), "crane", "push", file, ref); err == nil {
+		t.Error("crane pushed as a stranger")
+	}
+	mustRun(t, append(trusting(w), env...), "crane", "push", file, ref)
+	log := w.gate.output()
+	if strings.Contains(log, alice.password) || strings.Contains(log, "Basic ") {
+		t.Error("the log has credentials")
+	}
+}
