@@ -156,3 +156,28 @@ func TestApproveOfWhatIsNotThereFails(t *testing.T) {
 		}
 	}
 }
+
+// TestApproveAsksAsWhoHasLoggedIn: where clients' credentials pass through, the
+// operator is a client like any other, with what docker login has stored.
+func TestApproveAsksAsWhoHasLoggedIn(t *testing.T) {
+	w, _ := tokenWorld(t, registryOptions{unfiltered: true}) // approve reads tags
+	w.mustOpen(t, func(s *settings) { s.more += "    realms: [localhost]\n" })
+	unsigned, signed := w.tag("team/app", "unsigned"), w.tag("team/app", "signed")
+	approve := func(config, image string) (string, error) {
+		return run([]string{"DOCKER_CONFIG=" + config}, suite.sealgate, "approve", "--config", w.gate.config, image)
+	}
+	alices := w.somebodysFile(t, alice)
+	if out, err := approve(alices, unsigned); err != nil || !strings.Contains(out, " addhash -p "+w.gun("team/app")+" unsigned ") {
+		t.Errorf("alice's unsigned tag: %v\n%s", err, out)
+	} else if strings.Contains(out, alice.password) {
+		t.Error("a password is in what it prints")
+	}
+	if out, err := approve(alices, signed); err != nil || !strings.Contains(out, "nothing is left to do") {
+		t.Errorf("alice's signed tag: %v\n%s", err, out)
+	}
+	for name, config := range map[string]string{"bob": w.somebodysFile(t, bob), "nobody": t.TempDir()} {
+		if out, err := approve(config, unsigned); err == nil || strings.Contains(out, "sha256") {
+			t.Errorf("%s may not read it: %v\n%s", name, err, out)
+		}
+	}
+}

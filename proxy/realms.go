@@ -48,7 +48,7 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 	if fresh && known.err == nil && now.After(known.until.Add(-realmsEarly)) && slices.Contains(known.paths, path) {
 		g.realms.flights.DoChan("", g.askForRealms(r.Context())) // nobody waits for it
 	}
-	if !fresh && validTokenPath(path) && (looksLikeToken(r, query) || known != nil && slices.Contains(known.paths, path)) {
+	if !fresh && (looksLikeToken(r, query) || known != nil && slices.Contains(known.paths, path)) && validTokenPath(path) {
 		asked, err := join(r.Context(), &g.realms.flights, "", probeTimeout, func(ctx context.Context) (*realmsKnown, error) { return g.fetchRealms(ctx), nil })
 		if err != nil {
 			return false, err
@@ -58,7 +58,7 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 	switch {
 	case !fresh:
 		return false, nil
-	case known.err != nil && validTokenPath(path) && looksLikeToken(r, query):
+	case known.err != nil && looksLikeToken(r, query) && validTokenPath(path):
 		return false, known.err
 	}
 	return slices.Contains(known.paths, path), nil
