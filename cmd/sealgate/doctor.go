@@ -37,7 +37,7 @@ with the file that it belongs in and what it closes and does not; with --out,
 write it below a directory, laid out as on the client's host.
 
 Without, examine the host it runs on: read the configuration of dockerd,
-containerd and podman below --root, ask Sealgate (--proxy) and the registry
+containerd (also of k3s and rke2) and podman below --root, ask Sealgate (--proxy) and the registry
 itself for the canary, a tag that exists upstream and is not signed, and compare
 the images that are on the host with what is signed. Nothing is changed, but
 with --pull, which has clients pull the canary and removes it again.

@@ -80,6 +80,8 @@ func (h host) unknownKeys(client, file string, keys []string) {
 func (h host) examine() {
 	h.dockerd()
 	h.containerd()
+	h.bundled()
+	h.buildkitd()
 	h.podman()
 }
 
@@ -224,6 +226,27 @@ func (h host) containerd() {
 		}
 	}
 	h.holes(client, paths[0], h.noHosts(h.registry), "")
+}
+
+// bundled examines the containerd that a distribution of Kubernetes brings, which
+// writes the hosts.toml itself, from its registries.yaml.
+func (h host) bundled() {
+	for _, client := range []string{"k3s", "rke2"} {
+		state := "/var/lib/rancher/" + client + "/agent/etc/containerd"
+		dir := state + "/certs.d"
+		if h.exists(state) && !h.registryDirs(client, dir) {
+			h.holes(client, dir, h.noHosts(h.registry), "")
+		}
+	}
+}
+
+// buildkitd has mirrors in a form that always falls back.
+func (h host) buildkitd() {
+	const client, file = "buildkitd", "/etc/buildkit/buildkitd.toml"
+	if h.exists(file, "/usr/bin/buildkitd", "/usr/local/bin/buildkitd") && len(h.noHosts(h.registry)) > 0 {
+		origin := clientfiles.Origin(h.registry)
+		h.holes(client, file, []clientfiles.Hole{{Says: "it falls back to " + origin + " whatever a mirror answers: only egress or DNS closes this", Fallback: true}}, "")
+	}
 }
 
 // podman stands for all that read registries.conf. A user's own file replaces the
