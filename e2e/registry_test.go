@@ -38,6 +38,10 @@ type registryOptions struct {
 	user       *registryUser // whom it serves, and who pushes; nil: everybody
 	unfiltered bool
 
+	// elsewhere is the URL of another server, to which the registry redirects
+	// for its blobs; "": nowhere.
+	elsewhere string
+
 	// tokens makes a token service say whom the registry serves and, with
 	// notaryTokens, whom the Notary server does. It is at a loopback address of
 	// its own, or, where tokenPath is set, at that path of where gates listen,
@@ -83,6 +87,9 @@ func startRegistry(dir string, ca *authority, o registryOptions) (*registry, err
 			return nil, err
 		}
 		config += fmt.Sprintf("auth: {htpasswd: {realm: e2e, path: %s}}\n", file)
+	}
+	if o.elsewhere != "" {
+		config += fmt.Sprintf("middleware: {storage: [{name: redirect, options: {baseurl: %q}}]}\n", o.elsewhere)
 	}
 	file := filepath.Join(dir, "registry.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {

@@ -42,6 +42,9 @@ type settings struct {
 
 	resolves  map[string]string // what resolves for it, with its address; nil: what does here
 	certified []string          // what the certificate is for, beside loopback and Docker Hub's names
+
+	env   []string // of the program
+	level string   // of its log; "" for the default
 }
 
 // yaml writes the settings as the file that `sealgate serve` reads.
@@ -132,6 +135,9 @@ func openGate(dir string, ca *authority, s settings) (*gate, error) {
 		return nil, err
 	}
 	argv := []string{suite.sealgate, "serve", "--config", g.config}
+	if s.level != "" {
+		argv = append(argv, "--log-level", s.level)
+	}
 	if s.resolves != nil {
 		hosts, err := hostsFile(dir, s.resolves)
 		if err != nil {
@@ -139,7 +145,7 @@ func openGate(dir string, ca *authority, s settings) (*gate, error) {
 		}
 		argv = resolving(hosts, argv...)
 	}
-	g.process, err = start("sealgate", filepath.Join(dir, "sealgate.log"), nil, argv...)
+	g.process, err = start("sealgate", filepath.Join(dir, "sealgate.log"), s.env, argv...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +209,8 @@ func (g *gate) send(r request) (answer, error) {
 	client := &http.Client{
 		Transport: g.ca.transport(r.http2),
 		Timeout:   60 * time.Second,
+		// A redirect is the answer.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -28,7 +28,13 @@ func teamTokens() *sandbox.TokenOptions {
 // unsigned tag in each of team/app and public/app.
 func tokenWorld(t *testing.T, o registryOptions) (*world, pushed) {
 	t.Helper()
-	o.user, o.tokens = &alice, teamTokens()
+	return tokenWorldWith(t, o, teamTokens())
+}
+
+// tokenWorldWith is tokenWorld with a token service of one's own.
+func tokenWorldWith(t *testing.T, o registryOptions, tokens *sandbox.TokenOptions) (*world, pushed) {
+	t.Helper()
+	o.user, o.tokens = &alice, tokens
 	w := ownWorld(t, o)
 	image := w.mustSay(t, "team/app", "signed", "signed words")
 	w.mustSay(t, "public/app", "signed", "signed words")

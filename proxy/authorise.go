@@ -119,6 +119,9 @@ func (g *gate) admit(ctx context.Context, r repo, authorization string, probe Ro
 		return true, nil
 	}
 	return share(ctx, g, &g.probes, r, probe.Reference, authorization, probeTimeout, func(ctx context.Context) (bool, error) {
+		if g.auth.known(g.origin, r.gun, authorization) {
+			return true, nil // another flight has just landed
+		}
 		return g.probe(ctx, r, authorization, probe)
 	})
 }

@@ -239,7 +239,9 @@ func TestRedirectsThatAreNotFollowedForClients(t *testing.T) {
 		{name: "to itself", hosts: []string{"127.0.0.1"}, lie: status(307, "Location", w.registry.URL()+"/v2/acme/app/manifests/unsigned")},
 		{name: "to nowhere", hosts: []string{"127.0.0.1"}, lie: status(307, "Location", "https://NOT AN ADDRESS/")},
 		{name: "to one that wants credentials", hosts: []string{"127.0.0.1"}, other: status(401, "WWW-Authenticate", `Basic realm="x"`), asked: 1},
-		{name: "in circles", hosts: []string{"127.0.0.1"}, other: func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/again", 307) }, asked: 3},
+		{name: "in circles", hosts: []string{"127.0.0.1"}, other: func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, "/again", http.StatusTemporaryRedirect)
+		}, asked: 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			reg := reg

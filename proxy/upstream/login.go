@@ -74,7 +74,8 @@ func (l *Login) Close() { l.close() }
 // wants, and its challenge is answered once. What cannot be answered comes
 // back as the server sent it, status 401 and all; the error is a *LoginError
 // where an answer was wanted and could not be had. Requests to any other
-// server pass unchanged.
+// server pass unchanged, and so does what is no read: nothing is ever written in
+// our name.
 func (l *Login) Over(next http.RoundTripper) http.RoundTripper { return &loggedIn{l, next} }
 
 type loggedIn struct {
@@ -85,7 +86,7 @@ type loggedIn struct {
 // RoundTrip implements http.RoundTripper.
 func (t *loggedIn) RoundTrip(req *http.Request) (*http.Response, error) {
 	l := t.login
-	if !l.isHome(req.URL) {
+	if !l.isHome(req.URL) || req.Method != http.MethodGet && req.Method != http.MethodHead {
 		return t.next.RoundTrip(req)
 	}
 	first, err := l.presume(req)
@@ -93,7 +94,7 @@ func (t *loggedIn) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := t.next.RoundTrip(authorized(req, first))
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || req.Body != nil && req.Body != http.NoBody {
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
 	second, err := l.answer(req, resp.Header["Www-Authenticate"], first)

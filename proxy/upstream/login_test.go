@@ -332,12 +332,17 @@ func TestOtherServersGetNoCredentials(t *testing.T) {
 	}
 }
 
-func TestARequestWithABodyIsNotSentTwice(t *testing.T) {
+func TestNothingIsWrittenInOurName(t *testing.T) {
 	s := newTokens()
-	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://"+home+manifest, strings.NewReader("{}"))
-	resp, err := login(t, s).RoundTrip(req)
-	if err != nil || resp.StatusCode != 401 || len(s.asked("")) != 1 {
-		t.Errorf("got %v, %v", resp, err)
+	via := login(t, s)
+	wantStatus(t, via, manifest, 200) // there is a token
+	for _, method := range []string{http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+		s.asked("")
+		req, _ := http.NewRequestWithContext(t.Context(), method, "https://"+home+manifest, strings.NewReader("{}"))
+		if resp, err := via.RoundTrip(req); err != nil || resp.StatusCode != 401 {
+			t.Errorf("got %v, %v", resp, err)
+		}
+		wantAsked(t, s.asked(""), method+" https://"+home+manifest)
 	}
 }
 
