@@ -102,9 +102,10 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 // it came from: servers that believe it would leave the prefix.
 func forgetTargets(h http.Header) {
 	for name := range h {
-		switch {
-		case strings.HasPrefix(name, "X-Forwarded-"), strings.HasPrefix(name, "X-Original-"), strings.HasPrefix(name, "X-Rewrite-"),
-			name == "Forwarded", name == "X-Real-Ip", name == "X-Envoy-Original-Path":
+		// To whoever takes headers for variables "_" and "-" are the same.
+		switch read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")); {
+		case strings.HasPrefix(read, "X-Forwarded-"), strings.HasPrefix(read, "X-Original-"), strings.HasPrefix(read, "X-Rewrite-"),
+			read == "Forwarded", read == "X-Real-Ip", read == "X-Envoy-Original-Path":
 			delete(h, name)
 		}
 	}
@@ -203,7 +204,7 @@ func (b *pouringBody) refusal() error {
 // looked at until nothing is left to decode.
 func (g *gate) below(prefix, path string) bool {
 	for range maxDecodings {
-		if !cleanReading(path) || !strings.HasPrefix(path, prefix) || g.isAPI(path) {
+		if !cleanReading(path) || !strings.HasPrefix(path, prefix) || g.isAPI(path) || g.isAPI(withoutParams(path)) {
 			return false
 		}
 		decoded := decodeOnce(path)
@@ -235,6 +236,16 @@ func cleanReading(path string) bool {
 		}
 	}
 	return components[0] == ""
+}
+
+// withoutParams is a path as servers read it that take what follows a ";" in a
+// component for parameters of it (RFC 3986 section 3.3): those in Java do.
+func withoutParams(path string) string {
+	components := strings.Split(path, "/")
+	for i, component := range components {
+		components[i], _, _ = strings.Cut(component, ";")
+	}
+	return strings.Join(components, "/")
 }
 
 // isAPI says whether a path reads as one of the registry API: where the

@@ -133,6 +133,8 @@ func TestWaysOutOfAPrefix(t *testing.T) {
 		"/api/x#y", "/api/x%", "/api/x%2", "/api/\"x\"", "/api/<x>", "/api/{x}", "/api/x|y", "/api/x^y", "/api/`x`", "/api/caf\xc3\xa9",
 		"/artifactory/api/docker/local/v2/acme/app/manifests/unsigned", "/repository/docker/v2/acme/app/manifests/unsigned",
 		"/repository/docker/V2/acme/app/MANIFESTS/unsigned", "/repository/docker/v2%2facme/app%2fmanifests/unsigned", "/repository/docker/%76%32/a/%256danifests/x",
+		"/repository/docker/v2;a=b/acme/app/manifests/unsigned", "/repository/docker/v2/acme/app/manifests;a=b/unsigned", "/repository/docker/v2;/a/manifests;/x",
+		"/repository/docker/v2%3ba/acme/app/manifests/unsigned", "/repository/docker/v2/a/manifests%253b/x", "/artifactory/api/docker/local;x/v2;y/acme/app/manifests;z/unsigned",
 		"/api?x#y",
 	} {
 		for _, method := range []string{"GET", "PUT"} {
@@ -173,7 +175,7 @@ func TestHeadersOfPathsThatPass(t *testing.T) {
 		"Authorization: Basic abc", "Cookie: session=1", "Content-Type: application/json", "X-Csrf-Token: t", "If-Match: x", "Origin: https://a.example",
 		"Connection: X-Private, Upgrade", "X-Private: 1", "Upgrade: websocket", "Te: gzip", "Proxy-Authorization: Basic xyz",
 		"X-Forwarded-For: 10.0.0.1", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: http", "X-Forwarded-Prefix: /v2", "Forwarded: host=evil.example",
-		"X-Original-URL: /v2/acme/app/manifests/unsigned", "X-Rewrite-URL: /v2/", "X-Real-Ip: 10.0.0.1", "Content-Length: 0")
+		"X-Original-URL: /v2/acme/app/manifests/unsigned", "X-Rewrite-URL: /v2/", "X-Real-Ip: 10.0.0.1", "X_Forwarded_For: 10.0.0.1", "x_original_url: /v2/", "Content-Length: 0")
 	if a.status != http.StatusUnauthorized {
 		t.Fatalf("got %v", a)
 	}
@@ -182,7 +184,7 @@ func TestHeadersOfPathsThatPass(t *testing.T) {
 		"Authorization": "Basic abc", "Cookie": "session=1", "Content-Type": "application/json", "X-Csrf-Token": "t", "If-Match": "x", "Origin": "https://a.example",
 		"X-Forwarded-Host": registryName, "X-Forwarded-Proto": "https", "X-Forwarded-For": "127.0.0.1",
 		"X-Private": "", "Upgrade": "", "Connection": "", "Te": "", "Proxy-Authorization": "", "X-Forwarded-Prefix": "", "Forwarded": "",
-		"X-Original-Url": "", "X-Rewrite-Url": "", "X-Real-Ip": "",
+		"X-Original-Url": "", "X-Rewrite-Url": "", "X-Real-Ip": "", "X_Forwarded_For": "", "X_original_url": "",
 	} {
 		if v := strings.Join(got.Header.Values(name), "|"); v != want {
 			t.Errorf("the registry got %s: %q, want %q", name, v, want)
