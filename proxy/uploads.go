@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -54,7 +55,7 @@ func (g *gate) place(r *http.Request, route Route) (*url.URL, error) {
 		location = g.URL.Scheme + "://" + g.URL.Host + location
 	}
 	to, err := url.Parse(location)
-	if err != nil || g.allowed(to) != nil {
+	if err != nil || g.allowed(to) != nil || readsTags(to) {
 		return nil, errNoUpload.because(err) // it was allowed when the token was made
 	}
 	if r.Method == http.MethodPut && route.Digest != "" {
@@ -109,6 +110,9 @@ func (g *gate) resolve(r *http.Request, asked *url.URL, location string) (string
 	if err != nil || len(location) > maxLocation || strings.ContainsFunc(location, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return "", fmt.Errorf("%w: no location of an upload that can be used", upstream.ErrRedirect)
 	}
+	if readsTags(to) {
+		return "", fmt.Errorf("%w: of an upload to what is no upload", upstream.ErrRedirect)
+	}
 	to.Fragment, to.RawFragment = "", ""
 	// A registry that believes X-Forwarded-Host names the host that the client
 	// has asked: us. What it means is itself.
@@ -120,6 +124,28 @@ func (g *gate) resolve(r *http.Request, asked *url.URL, location string) (string
 		return "", err
 	}
 	return to.String(), nil
+}
+
+// readsTags says whether some server may read an address as that of a manifest,
+// of tags or of the catalog: asked how far an upload has come, we would read
+// a tag that nobody signed. It is for the registry's choice of a path, in which
+// much may be odd and yet no more than that.
+func readsTags(to *url.URL) bool {
+	at := to.EscapedPath()
+	for range maxDecodings {
+		folded := strings.ToLower(withoutParams(strings.ReplaceAll(at, "\\", "/")))
+		components := strings.Split(path.Clean("/"+folded), "/")
+		last := len(components) - 1
+		if components[last] == "_catalog" || components[last-1] == "manifests" || components[last-1] == "tags" && components[last] == "list" {
+			return true
+		}
+		decoded := decodeOnce(at)
+		if decoded == at {
+			return false
+		}
+		at = decoded
+	}
+	return true
 }
 
 // own says whether an address is on the registry itself: then the client's

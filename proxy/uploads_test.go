@@ -191,6 +191,18 @@ func TestWhereUploadsMayGo(t *testing.T) {
 		{"no address", "https://NOT AN ADDRESS/", 502, "", false},
 		{"a space in the query", "/x?a b", 502, "", false},
 		{"too long", "/" + strings.Repeat("x", 5000), 502, "", false},
+		{"in a repository that is called like a manifest", "/v2/acme/manifests/tags/list/blobs/uploads/1", 202, "/v2/acme/manifests/tags/list/blobs/uploads/1?digest=", false},
+		{"at a tag", "/v2/acme/app/manifests/unsigned", 502, "", false},
+		{"at a tag of the registry, named by the client's name for it", "https://" + registryName + "/v2/acme/app/manifests/unsigned", 502, "", false},
+		{"at a tag of a host that is allowed", allowed + "/v2/acme/app/manifests/unsigned", 502, "", false},
+		{"at a tag, escaped", "/v2/acme/app/%6danifests/%75nsigned", 502, "", false},
+		{"at a tag, escaped twice", "/v2/acme/app%252Fmanifests%252Funsigned", 502, "", false},
+		{"at a tag, with parameters", "/v2;a/acme/app/manifests;b/unsigned;c", 502, "", false},
+		{"at a tag, by detours", "/v2//acme/app/manifests/./x/..;/unsigned/", 502, "", false},
+		{"at a tag, in capitals", "/V2/acme/app/MANIFESTS/unsigned", 502, "", false},
+		{"at the list of tags", "/v2/acme/app/tags/list?n=9", 502, "", false},
+		{"at the catalog", "/v2/_catalog", 502, "", false},
+		{"escaped without end", "/x%" + strings.Repeat("25", 20) + "2f", 502, "", false},
 		{"none", "", 202, "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
