@@ -24,3 +24,12 @@ func peer(r *http.Request) Client {
 	}
 	return Client{Address: address}
 }
+
+// clientScheme is what the client speaks: with us, or with the TLS proxy in
+// front of us.
+func (g *gate) clientScheme(r *http.Request) string {
+	if r.TLS != nil || g.behindTLSProxy {
+		return "https"
+	}
+	return "http"
+}

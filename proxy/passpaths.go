@@ -70,6 +70,7 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.URL, pr.Out.Host = to, ""
 			pr.SetXForwarded()
+			pr.Out.Header.Set("X-Forwarded-Proto", g.clientScheme(r))
 			pr.Out.Header.Set("X-Forwarded-For", client)
 		},
 		Transport: g.Pass,

@@ -129,9 +129,6 @@ func (g *gate) exchange(w http.ResponseWriter, r *http.Request, to *url.URL) *ex
 		x.header.Set("Authorization", authorization)
 	}
 	x.header.Set("X-Forwarded-Host", r.Host)
-	x.header.Set("X-Forwarded-Proto", "http")
-	if r.TLS != nil || g.behindTLSProxy {
-		x.header.Set("X-Forwarded-Proto", "https")
-	}
+	x.header.Set("X-Forwarded-Proto", g.clientScheme(r))
 	return x
 }

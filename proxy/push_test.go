@@ -420,23 +420,25 @@ func TestShortNamesOfDockerHubArePushedTo(t *testing.T) {
 }
 
 func TestHowAClientCameIsSaidToTheRegistry(t *testing.T) {
-	p := pushing(t, nil)
+	p := pushing(t, nil, func(reg *proxy.Registry) { reg.PassPaths = []string{"/pages"} })
 	for _, tt := range []struct {
 		behind bool
 		proto  string
 	}{{false, "http"}, {true, "https"}} {
 		server := httptest.NewServer(proxy.New(proxy.Options{Registries: []proxy.Registry{p.reg}, BehindTLSProxy: tt.behind}))
-		p.quiet()
-		resp, err := http.Post(server.URL+"/v2/acme/app/blobs/uploads/", "", nil)
-		if err != nil {
-			t.Fatal(err)
+		for _, target := range []string{"/v2/acme/app/blobs/uploads/", "/pages/x"} {
+			p.quiet()
+			resp, err := http.Post(server.URL+target, "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			header := p.upstream.list()[0].Header
+			if got, host := header.Get("X-Forwarded-Proto"), header.Get("X-Forwarded-Host"); got != tt.proto || "http://"+host != server.URL {
+				t.Errorf("%s, behind a TLS proxy %t: the registry heard %s and %s", target, tt.behind, got, host)
+			}
 		}
-		resp.Body.Close()
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()
-		header := p.upstream.list()[0].Header
-		if got, host := header.Get("X-Forwarded-Proto"), header.Get("X-Forwarded-Host"); got != tt.proto || "http://"+host != server.URL {
-			t.Errorf("behind a TLS proxy %t: the registry heard %s and %s", tt.behind, got, host)
-		}
 	}
 }
