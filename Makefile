@@ -46,7 +46,7 @@ kill: ## kill -9 at random points of 1,000 trust writes; a few are in `make unit
 	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' ./trustcache/state
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
-	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 10m ./e2e
+	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 20m ./e2e
 
 clients: ## write the tables of docs/clients.md, from what the clients do
 	E2E_CLIENTS_MD=1 go test -count 1 -timeout 10m -run '^TestClientMatrix$$' ./e2e

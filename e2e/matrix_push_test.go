@@ -86,25 +86,6 @@ func (p *pushWorld) wantHidden(t *testing.T, tag string) {
 	wantRefused(t, p.manifest(t, "team/pushed", tag), http.StatusNotFound, "MANIFEST_UNKNOWN", noTrustData(p.world, "team/pushed", tag))
 }
 
-// stored is what the registry has under a tag, asked past Sealgate.
-func (p *pushWorld) stored(t *testing.T, repository, tag string) pushed {
-	t.Helper()
-	req := must(http.NewRequest(http.MethodHead, p.registry.url+"/v2/"+repository+"/manifests/"+tag, nil))(t)
-	req.Header.Set("User-Agent", publisherAgent)
-	for _, kind := range []string{
-		"application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
-		"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
-	} {
-		req.Header.Add("Accept", kind)
-	}
-	resp := must((&http.Client{Transport: p.ca.transport(true)}).Do(req))(t)
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s:%s is not in the registry: %s", repository, tag, resp.Status)
-	}
-	return pushed{resp.Header.Get("Docker-Content-Digest"), resp.ContentLength}
-}
-
 // layout is an OCI layout with an image to push.
 func (p *pushWorld) layout() (dir string, err error) {
 	if dir, err = os.MkdirTemp(p.dir, "layout-"); err != nil {
