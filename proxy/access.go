@@ -77,6 +77,9 @@ func (rec *record) outcome(out *countingWriter, now time.Time) Outcome {
 
 func newRecord(r *http.Request, client Client, now time.Time) *record {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") {
+		_, path, _ = splitAbsolute(path) // a password may stand before the host
+	}
 	return &record{start: now, id: [1]string{newID()}, method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
 }
 

@@ -106,6 +106,8 @@ func TestNoCredentialIsEverLogged(t *testing.T) {
 			g.get(target, "Authorization", alice)
 			g.do("PUT", target, header...)
 		}
+		g.rawGet("GET", "https://u:"+secret+"@"+registryName+"/v2/acme/app/manifests/1.0")
+		g.rawGet("GET", "https://u:"+secret+"@"+registryName)
 	}
 	ask()
 	p.upstream.lie(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

@@ -353,6 +353,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		return err
 	}
 	if err := g.takes(r.Method, route.Kind); err != nil {
+		if route.Kind == Upload { // whose token may be all that its location asks for
+			rec.path = Route{Kind: Uploads, Repository: route.Repository}.Path()
+		}
 		return err
 	}
 	rec.routed(route)

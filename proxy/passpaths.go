@@ -38,6 +38,7 @@ func (g *gate) servePassPath(w http.ResponseWriter, r *http.Request, target, pre
 	path, query, asks := strings.Cut(target, "?")
 	plain, ok := decodedPath(path)
 	if !ok || !printable(query) || !g.below(prefix, path) {
+		rec.path = prefix // as for what passes
 		return errNoRoute
 	}
 	rec.routed(Route{Kind: PassPath, Reference: prefix})
@@ -72,6 +73,9 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 			pr.SetXForwarded()
 			pr.Out.Header.Set("X-Forwarded-Proto", g.clientScheme(r))
 			pr.Out.Header.Set("X-Forwarded-For", client)
+			if g.behindTLSProxy {
+				pr.Out.Header.Set("X-Forwarded-Proto", "https") // else pages send the client in circles
+			}
 		},
 		Transport: g.Pass,
 		ModifyResponse: func(resp *http.Response) error {

@@ -147,6 +147,9 @@ func TestWaysOutOfAPrefix(t *testing.T) {
 			t.Errorf("%s reached the registry: %q", target, got)
 		}
 	}
+	if log := g.log.String(); strings.Contains(log, "unsigned") {
+		t.Error("the log holds what is below a prefix")
+	}
 	for _, target := range []string{"/api/x y", "/api/x?a b", "/api/../v2/a", "/api/%2e%2e/x"} { // HTTP/2 has no line that a blank would end
 		if a, reset := g.framesGet(target); !reset && a.status != 404 && a.status != 400 || p.targets() != nil {
 			t.Errorf("%s over HTTP/2: got %v", target, a)
@@ -203,6 +206,22 @@ func TestHeadersOfPathsThatPass(t *testing.T) {
 	}
 	if ids := a.header.Values("X-Request-Id"); len(ids) != 1 || ids[0] == "theirs" {
 		t.Errorf("the client got the request IDs %q", ids)
+	}
+}
+
+func TestHowAClientCameIsSaidToPages(t *testing.T) {
+	p := newPages(t)
+	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	for behind, proto := range map[bool]string{false: "http", true: "https"} {
+		handler := proxy.New(proxy.Options{BehindTLSProxy: behind, Registries: []proxy.Registry{{
+			Name: registryName, Hosts: []string{registryName}, URL: mustURL(t, p.URL), Upstream: transport(t, pool), Trust: &pretend{}, PassPaths: []string{"/api"},
+		}}})
+		r := httptest.NewRequest(http.MethodGet, "http://"+registryName+"/api/x", nil)
+		r.RequestURI, r.TLS = "/api/x", nil
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+		if got, _ := p.last(t); got.Header.Get("X-Forwarded-Proto") != proto {
+			t.Errorf("behind a TLS proxy %t: the registry heard %q", behind, got.Header.Get("X-Forwarded-Proto"))
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -82,7 +83,12 @@ func looksLikeToken(r *http.Request, query string) bool {
 
 // askForRealms is fetchRealms for a flight that outlives its request.
 func (g *gate) askForRealms(ctx context.Context) func() (any, error) {
-	return func() (any, error) {
+	return func() (result any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
+				err = errInternal.because(&panicError{p, debug.Stack()})
+			}
+		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 		defer cancel()
 		return g.fetchRealms(ctx), nil

@@ -200,12 +200,16 @@ func matchesDigest(digest string, b []byte) bool {
 // layerType are media types of file systems, packed or not, and of programs:
 // those of Docker's and OCI's layers (OCI image-spec v1.1, layer.md), and those
 // that say of themselves that they are archives, images of a disk or WebAssembly.
-var layerType = regexp.MustCompile(`(?i)image\.(?:layer|rootfs)|(?:^|[./+-])(?:tar|tgz|rootfs|erofs|squashfs|wasm)(?:$|[./+;-])`)
+var layerType = regexp.MustCompile(`(?i)image\.(?:layer|rootfs)|(?:^|[./+-])(?:tar|tgz|rootfs|erofs|squashfs|sif|wasm)(?:$|[./+;-])`)
 
 // packed are the first bytes of what clients unpack or run: gzip, bzip2, xz,
 // Zstandard (RFC 8878 section 3.1; skippable frames, which may come first, are
-// seen to below) and WebAssembly.
-var packed = [][]byte{{0x1f, 0x8b}, []byte("BZh"), {0xfd, '7', 'z', 'X', 'Z', 0}, {0x28, 0xb5, 0x2f, 0xfd}, []byte("\x00asm")}
+// seen to below), WebAssembly, programs, and scripts, as which the images of
+// Apptainer begin, or the file system in those.
+var packed = [][]byte{
+	{0x1f, 0x8b}, []byte("BZh"), {0xfd, '7', 'z', 'X', 'Z', 0}, {0x28, 0xb5, 0x2f, 0xfd}, []byte("\x00asm"),
+	[]byte("\x7fELF"), []byte("#!"), []byte("hsqs"),
+}
 
 // unpacks says whether clients could unpack a layer that begins with head.
 func unpacks(head []byte) bool {

@@ -165,6 +165,10 @@ func TestSignatureTagsAreServedWhileNothingRunnableIsInThem(t *testing.T) {
 		{"xz", withLayers(t, simpleSigning, "\xfd7zXZ\x00 and so on"), false},
 		{"zstd", withLayers(t, simpleSigning, "\x28\xb5\x2f\xfd and so on"), false},
 		{"zstd after a frame that is skipped", withLayers(t, simpleSigning, "\x5a\x2a\x4d\x18\x00\x00\x00\x00\x28\xb5\x2f\xfd"), false},
+		{"an image of Apptainer", withLayers(t, "application/octet-stream", "#!/usr/bin/env run-singularity\n"), false},
+		{"an image of Apptainer that says so", withLayers(t, "application/vnd.sylabs.sif", "no image"), false},
+		{"a program", withLayers(t, "application/octet-stream", "\x7fELF\x02\x01\x01"), false},
+		{"a file system", withLayers(t, "application/octet-stream", "hsqs and so on"), false},
 		{"WebAssembly", withLayers(t, "application/octet-stream", "\x00asm\x01\x00\x00\x00"), false},
 	} {
 		for _, tag := range []string{sigTag + ".sig", sigTag} {

@@ -62,6 +62,19 @@ func TestATokenThatIsNotOursReachesNobody(t *testing.T) {
 	}
 }
 
+func TestATokenIsNeverLogged(t *testing.T) {
+	p := pushing(t, nil)
+	location := p.begin(t, "acme/app")
+	token := location[strings.LastIndex(location, "/")+1:]
+	for _, method := range []string{"GET", "POST", "PATCH", "PUT", "DELETE"} {
+		p.send(method, location, "")
+	}
+	p.stop()
+	if log := p.log.String(); strings.Contains(log, token[:40]) || strings.Count(log, "/v2/acme/app/blobs/uploads/") != 1 {
+		t.Errorf("logged %s", log)
+	}
+}
+
 func TestATokenIsBoundToItsRegistry(t *testing.T) {
 	p := pushing(t, nil)
 	second := p.reg
