@@ -399,6 +399,10 @@ func TestWarnings(t *testing.T) {
 			[]string{"storage: ", "registries[0].name: no pin"},
 		},
 		{
+			"networks of clients, and all clients on this machine", minimal + "clients: {allow: [127.0.0.0/8]}\n",
+			[]string{"clients.allow: all clients have addresses of this machine", noSocket, "storage: ", "registries[0].name: no pin"},
+		},
+		{
 			"first use",
 			strings.Replace(minimal, "mode: enforced", "mode: enforced, trust-on-first-use: true", 1),
 			[]string{noSocket, "storage: ", "content-trust.trust-on-first-use: "},

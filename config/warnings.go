@@ -20,6 +20,9 @@ func (c *Config) Warnings() []string {
 	if c.TLS.ACME != nil && c.TLS.ACME.HTTPListen == "" && c.Clients != nil && c.Clients.Allow != nil {
 		warn("tls.acme", "the ACME server has to connect to listen, and clients.allow closes it to strangers: set http-listen, which it does not close, unless that server is in one of its networks")
 	}
+	if plain := c.TLS.PlainHTTP; plain != nil && !plain.BehindTLSProxy && c.Clients != nil && c.Clients.Allow != nil {
+		warn("clients.allow", "all clients have addresses of this machine, since tls.plain-http is there for nobody else: where a TLS proxy is in front, set behind-tls-proxy and trusted-proxies, or its clients count as this machine")
+	}
 	if host, _, _ := net.SplitHostPort(c.Admin.Listen); c.Admin.Listen != "" && !isLoopback(host) {
 		warn("admin.listen", "%q is not a loopback address: metrics and status, with the names of repositories in use, can be read by whoever reaches it", c.Admin.Listen)
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 )
 
 // The levels of a finding.
@@ -68,10 +70,21 @@ func (d *diagnosis) write(w io.Writer, asJSON bool) error {
 		if f.File != "" {
 			where += ": " + f.File
 		}
-		fmt.Fprintf(w, "%-8s %s: %s\n", f.Level, where, f.Says)
+		fmt.Fprintf(w, "%-8s %s: %s\n", f.Level, onOneLine(where), onOneLine(f.Says))
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", d.verdict())
 	return err
+}
+
+// onOneLine is text in which users of the host, whose files are read, may have
+// put a line of their own or what a terminal obeys.
+func onOneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 func (d *diagnosis) verdict() string {
