@@ -15,7 +15,7 @@
 //     and no upstream ever hears it.
 //     A target below a prefix that the operator opened is forwarded with
 //     whatever comes and goes with it, as long as no reading of its path leads
-//     elsewhere (passpaths.go); else it is 404.
+//     elsewhere (passpaths.go, pour.go); else it is 404.
 //     A request for a token, where the registry's own challenge puts its token
 //     server on one of its hosts here, goes to the registry's host (tokens.go).
 //  3. Methods other than GET and HEAD are refused, 405 below /v2/ and else 404,
@@ -26,7 +26,7 @@
 //     speaks; the upstream hears nothing of what was refused.
 //     A method that the kind of route does not have here is 405 (push.go).
 //  5. A write goes to the registry with the client's own credentials, its body
-//     as it comes, and is never repeated (push.go, exchange.go); the step of
+//     as it comes, and is never repeated (push.go, exchange.go, sentbody.go); the step of
 //     an upload to where its token says (uploads.go, uploadtoken.go). What is
 //     published goes to the Notary server, and is read back before the answer
 //     (trustwrite.go). Nothing of it depends on trust data.

@@ -237,7 +237,7 @@ func TestRedirectsThatAreNotFollowedForClients(t *testing.T) {
 		{name: "to an address that is not allowed", hosts: []string{"127.0.0.1"}, via: failing{fmt.Errorf("%w: %w", upstream.ErrRedirect, guard)}},
 		{name: "to plain http", hosts: []string{"127.0.0.1"}, lie: status(307, "Location", "http://"+cdn.registry.Addr()+"/")},
 		{name: "to itself", hosts: []string{"127.0.0.1"}, lie: status(307, "Location", w.registry.URL()+"/v2/acme/app/manifests/unsigned")},
-		{name: "to nowhere", hosts: []string{"127.0.0.1"}, lie: status(307, "Location", "https://NOT AN ADDRESS/")},
+		{name: "to nowhere", hosts: []string{"127.0.0.1"}, lie: status(http.StatusTemporaryRedirect, "Location", "https://NOT AN ADDRESS/")},
 		{name: "to one that wants credentials", hosts: []string{"127.0.0.1"}, other: status(401, "WWW-Authenticate", `Basic realm="x"`), asked: 1},
 		{name: "in circles", hosts: []string{"127.0.0.1"}, other: func(rw http.ResponseWriter, r *http.Request) {
 			http.Redirect(rw, r, "/again", http.StatusTemporaryRedirect)

@@ -1,19 +1,10 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"io"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
-	"time"
 	"unicode/utf8"
-
-	"github.com/sealgate/sealgate/rewrite"
 )
 
 // passPrefix is the configured prefix that a target lies under, literally: a
@@ -52,155 +43,6 @@ func (g *gate) servePassPath(w http.ResponseWriter, r *http.Request, target, pre
 	to := &url.URL{Scheme: g.URL.Scheme, Host: g.URL.Host, Path: plain, RawPath: path, RawQuery: query, ForceQuery: asks}
 	forgetTargets(r.Header)
 	return g.pour(w, r, to, rec.client.Address)
-}
-
-// pour passes request and answer on, whatever they are and for as long as they
-// flow. It returns an error only when nothing was sent to the client.
-func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client string) error {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
-	conn := http.NewResponseController(w)
-	body := &pouringBody{ReadCloser: r.Body, conn: conn, late: late}
-	defer body.end()
-	if r.ContentLength != 0 {
-		r.Body = body
-	}
-	var failed error
-	rp := httputil.ReverseProxy{
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			pr.Out.URL, pr.Out.Host = to, ""
-			pr.SetXForwarded()
-			pr.Out.Header.Set("X-Forwarded-Proto", g.clientScheme(r))
-			pr.Out.Header.Set("X-Forwarded-For", client)
-			if g.behindTLSProxy {
-				pr.Out.Header.Set("X-Forwarded-Proto", "https") // else pages send the client in circles
-			}
-		},
-		Transport: g.Pass,
-		ModifyResponse: func(resp *http.Response) error {
-			body.answer()
-			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
-			ownAnswer(resp, g.URL)
-			return nil
-		},
-		ErrorHandler:  func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
-		ErrorLog:      silent,
-		BufferPool:    copyBuffers,
-		FlushInterval: -1, // pages that show progress
-	}
-	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: conn}, r.WithContext(ctx))
-	switch refused := body.refusal(); {
-	case failed == nil:
-		return nil
-	case refused != nil:
-		return refused
-	case r.Context().Err() != nil:
-		return r.Context().Err()
-	case context.Cause(ctx) != nil:
-		return errUpstream(context.Cause(ctx))
-	}
-	return errUpstream(failed)
-}
-
-// forgetTargets drops what a client says of where the request was for and where
-// it came from: servers that believe it would leave the prefix.
-func forgetTargets(h http.Header) {
-	for name := range h {
-		// To whoever takes headers for variables "_" and "-" are the same.
-		switch read := http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")); {
-		case strings.HasPrefix(read, "X-Forwarded-"), strings.HasPrefix(read, "X-Original-"), strings.HasPrefix(read, "X-Rewrite-"),
-			read == "Forwarded", read == "X-Real-Ip", read == "X-Envoy-Original-Path":
-			delete(h, name)
-		}
-	}
-}
-
-// ownAnswer keeps a client at this address: a Location on the registry itself
-// loses its host, and no other place is advertised (RFC 7838).
-func ownAnswer(resp *http.Response, upstream *url.URL) {
-	resp.Trailer = nil // see flowingBody
-	resp.Header.Del("Alt-Svc")
-	resp.Header.Del("X-Request-Id") // ours is there already
-	if location := resp.Header.Get("Location"); location != "" {
-		resp.Header.Set("Location", rewrite.OwnLocation(location, upstream))
-	}
-}
-
-// pouringBody is what a client sends: while it flows, for as long as it takes.
-// Its deadline replaces the server's ReadTimeout, and until there is an answer
-// the wait for one begins anew with each piece. A transport may read on when the
-// answer has ended: then nothing touches the connection any more, since the next
-// request is on it.
-type pouringBody struct {
-	io.ReadCloser
-	conn *http.ResponseController
-	late *time.Timer
-
-	mu              sync.Mutex
-	answered, ended bool
-	err             error // why the client did not send all of it
-}
-
-// Read implements io.Reader.
-func (b *pouringBody) Read(p []byte) (int, error) {
-	if !b.begin() {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err != nil && err != io.EOF {
-		b.err = err
-	}
-	if !b.ended {
-		b.conn.SetReadDeadline(time.Time{}) // else HTTP/2 ends the stream while nobody reads
-	}
-	if !b.answered {
-		b.late.Reset(headerTimeout)
-	}
-	return n, err
-}
-
-func (b *pouringBody) begin() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.ended {
-		b.conn.SetReadDeadline(time.Now().Add(senderStall))
-	}
-	if !b.answered {
-		b.late.Stop() // it is the client's turn
-	}
-	return !b.ended
-}
-
-// answer says that the header of an answer is there.
-func (b *pouringBody) answer() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answered = true
-	b.late.Stop()
-}
-
-func (b *pouringBody) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.answered, b.ended = true, true
-	b.late.Stop()
-}
-
-// refusal is what it means that the client did not send all of it; nil where it
-// did.
-func (b *pouringBody) refusal() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.err == nil:
-		return nil
-	case errors.Is(b.err, os.ErrDeadlineExceeded):
-		return errStalled
-	}
-	return errClientGone.because(b.err)
 }
 
 // below says whether every reading of a path stays below the prefix and away

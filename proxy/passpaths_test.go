@@ -70,15 +70,20 @@ func (p *pages) last(t *testing.T) (*http.Request, string) {
 // gateTo is a gate before the pages, with these prefixes open.
 func (p *pages) gateTo(t *testing.T, change func(*proxy.Registry), prefixes ...string) *gate {
 	t.Helper()
-	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	reg := proxy.Registry{
-		Name: registryName, Hosts: []string{registryName}, URL: mustURL(t, p.URL), Upstream: transport(t, pool),
-		Passthrough: true, Trust: &pretend{}, PassPaths: prefixes,
-	}
+	reg := p.registry(t, prefixes...)
 	if change != nil {
 		change(&reg)
 	}
 	return gateFor(t, reg)
+}
+
+// registry is the registry whose pages these are.
+func (p *pages) registry(t *testing.T, prefixes ...string) proxy.Registry {
+	pool := p.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	return proxy.Registry{
+		Name: registryName, Hosts: []string{registryName}, URL: mustURL(t, p.URL), Upstream: transport(t, pool),
+		Passthrough: true, Trust: &pretend{}, PassPaths: prefixes,
+	}
 }
 
 func TestPathsThatPass(t *testing.T) {
@@ -300,6 +305,19 @@ func TestALargeBodyOfAPathThatPasses(t *testing.T) {
 	}
 	if got, sent := p.last(t); sent != body || got.ContentLength != int64(len(body)) {
 		t.Errorf("%d bytes arrived of %d, announced as %d", len(sent), len(body), got.ContentLength)
+	}
+}
+
+// TestAPathThatPassesMayTakeLongerThanTheServersTimeouts: also where the answer
+// has no body that would move a deadline.
+func TestAPathThatPassesMayTakeLongerThanTheServersTimeouts(t *testing.T) {
+	p := newPages(t)
+	p.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }
+	reg := p.registry(t, "/api")
+	reg.Hosts = []string{"*"}
+	outlivesTimeouts(t, proxy.Options{Registries: []proxy.Registry{reg}}, func(_ *testing.T, url string, _ *http.Client) string { return url + "/api/upload" })
+	if _, sent := p.last(t); sent != "xxxxxx" {
+		t.Errorf("the registry got %q", sent)
 	}
 }
 

@@ -354,19 +354,30 @@ func TestManyUploadsOnOneConnection(t *testing.T) {
 }
 
 func TestAnUploadMayTakeLongerThanTheServersTimeouts(t *testing.T) {
+	p := pushing(t, nil)
+	outlivesTimeouts(t, proxy.Options{Registries: []proxy.Registry{p.reg}}, func(t *testing.T, url string, client *http.Client) string {
+		resp, err := client.Post(url+"/v2/acme/app/blobs/uploads/", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return url + resp.Header.Get("Location") + "?digest=" + sum("xxxxxx")
+	})
+}
+
+// outlivesTimeouts puts six times "x", slowly, to the place that begin returns,
+// and wants 201, over a server whose timeouts are shorter than that.
+func outlivesTimeouts(t *testing.T, opts proxy.Options, begin func(t *testing.T, url string, client *http.Client) string) {
+	t.Helper()
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			p := pushing(t, nil)
-			server := httptest.NewUnstartedServer(proxy.New(proxy.Options{Registries: []proxy.Registry{p.reg}}))
+			server := httptest.NewUnstartedServer(proxy.New(opts))
 			server.EnableHTTP2 = protocol == "HTTP/2.0"
 			server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
 			server.StartTLS()
 			defer server.Close()
 			client := server.Client()
-			resp, err := client.Post(server.URL+"/v2/acme/app/blobs/uploads/", "", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			to := begin(t, server.URL, client)
 			body, slow := io.Pipe()
 			go func() {
 				for range 6 {
@@ -375,11 +386,11 @@ func TestAnUploadMayTakeLongerThanTheServersTimeouts(t *testing.T) {
 				}
 				_ = slow.Close()
 			}()
-			req, err := http.NewRequestWithContext(t.Context(), "PUT", server.URL+resp.Header.Get("Location")+"?digest="+sum("xxxxxx"), body)
+			req, err := http.NewRequestWithContext(t.Context(), "PUT", to, body)
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp, err = client.Do(req)
+			resp, err := client.Do(req)
 			if err != nil || resp.StatusCode != 201 || resp.Proto != protocol {
 				t.Fatalf("got %v, %v", resp, err)
 			}

@@ -55,7 +55,7 @@ func (b *slowBody) Close() error { return nil }
 func sending(most int64, stalled func(), pauses ...time.Duration) (*sentBody, *line) {
 	l := &line{ResponseWriter: httptest.NewRecorder()}
 	r := &http.Request{Body: &slowBody{line: l, pauses: pauses}}
-	return newSentBody(l, r, most, stalled), l
+	return newSentBody(l, r, most, writeWaits, stalled), l
 }
 
 func TestABodyMayTakeAsLongAsItFlows(t *testing.T) {
@@ -119,6 +119,18 @@ func TestAServerMayTakeItsTimeWhenAllIsSent(t *testing.T) {
 	})
 }
 
+func TestAnAnswerThatFlowsIsNotGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body, _ := sending(unbounded, func() { t.Error("the server was taken to stand still") }, 0, 0)
+		body.answerFlows()
+		if _, err := body.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * writeTimeout)
+		body.end()
+	})
+}
+
 func TestNobodyTouchesTheConnectionAfterTheAnswer(t *testing.T) {
 	body, l := sending(unbounded, func() {}, 0, 0)
 	if _, err := body.Read(make([]byte, 1)); err != nil {
@@ -138,7 +150,7 @@ func TestNobodyTouchesTheConnectionAfterTheAnswer(t *testing.T) {
 
 func TestABodyOverItsBoundIsCut(t *testing.T) {
 	l := &line{ResponseWriter: httptest.NewRecorder()}
-	body := newSentBody(l, &http.Request{Body: io.NopCloser(strings.NewReader("123456"))}, 5, func() {})
+	body := newSentBody(l, &http.Request{Body: io.NopCloser(strings.NewReader("123456"))}, 5, writeWaits, func() {})
 	defer body.end()
 	if n, err := io.Copy(io.Discard, body); n > 5 || err == nil || body.refusal() == nil || body.refusal().Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("got %d bytes, %v, %v", n, err, body.refusal())
