@@ -26,10 +26,10 @@
 //     speaks; the upstream hears nothing of what was refused.
 //     A method that the kind of route does not have here is 405 (push.go).
 //  5. A write goes to the registry with the client's own credentials, its body
-//     as it comes, and is never repeated (push.go, exchange.go, sentbody.go); the step of
-//     an upload to where its token says (uploads.go, uploadtoken.go). What is
-//     published goes to the Notary server, and is read back before the answer
-//     (trustwrite.go). Nothing of it depends on trust data.
+//     as it comes, and is never repeated (push.go, exchange.go, sentbody.go); the
+//     step of an upload to where its token says (uploads.go, uploadtoken.go).
+//     What is published goes to the Notary server, and is read back before the
+//     answer (trustwrite.go). Nothing of it depends on trust data.
 //  6. A read, by kind of route:
 //     - /v2/: with the client's own credentials the registry's answer, its
 //     challenge untouched; else 200.
