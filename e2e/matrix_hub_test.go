@@ -13,8 +13,8 @@ import (
 // notToDockerHub is why nothing is pushed there.
 const notToDockerHub = "docker.io is pulled from only"
 
-// dockerHub is a Docker Hub that holds what the scene holds, with trust data for
-// docker.io at the scene's Notary, and a dockerd that is led to it.
+// dockerHub is a Docker Hub that holds what the scene holds, a Notary of its own
+// with trust data for docker.io, and a dockerd that is led to the hub.
 type dockerHub struct {
 	*scene // its registry is the hub's, and its names are docker.io's
 	hub    *hub
@@ -24,15 +24,17 @@ type dockerHub struct {
 // newDockerHub is one for a test.
 func newDockerHub(t *testing.T) dockerHub {
 	t.Helper()
-	base := shared(t)
-	h := mustHub(t, base.ca)
+	// Others sign for docker.io at the scene's Notary. dockerd trusts the scene's CA.
+	w := must(newWorldUnder(shared(t).ca, must(os.MkdirTemp(suite.dir, "hub-"))(t), registryOptions{}))(t)
+	t.Cleanup(w.close)
+	h := mustHub(t, w.ca)
 	s := &scene{world: &world{
-		dir: base.dir, ca: base.ca, registry: h.registry, notary: base.notary, publisher: base.publisher, listen: "docker.io",
+		dir: w.dir, ca: w.ca, registry: h.registry, notary: w.notary, publisher: w.publisher, listen: "docker.io",
 	}}
 	if err := s.publish(); err != nil {
 		t.Fatal(err)
 	}
-	d := must(startAnyDockerd(filepath.Join(suite.dir, "dockerd-hub"), base.ca, h.names()))(t)
+	d := must(startAnyDockerd(filepath.Join(suite.dir, "dockerd-hub"), w.ca, h.names()))(t)
 	t.Cleanup(d.close)
 	return dockerHub{s, h, d}
 }
