@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -397,4 +398,41 @@ func outlivesTimeouts(t *testing.T, opts proxy.Options, begin func(t *testing.T,
 			resp.Body.Close()
 		})
 	}
+}
+
+// FuzzUploadLocations: wherever a registry sends an upload, asking how far it has
+// come is never the read of a tag, of a list or of the catalog.
+func FuzzUploadLocations(f *testing.F) {
+	for _, location := range append(attackTargets(), "/v2/acme/app/blobs/uploads/1?_state=x", "1", "?x=/manifests/y", "../../manifests/x", "//acme/v2/app/manifests/x", "/v2/app/manifests/x%3f/a/b") {
+		f.Add(location)
+	}
+	router := distributionRouter()
+	var location, asked string
+	up := hook(func(r *http.Request) (*http.Response, error) {
+		asked = r.URL.RequestURI()
+		return &http.Response{StatusCode: 202, Header: http.Header{"Location": {location}}, Body: http.NoBody, Request: r}, nil
+	})
+	handler := proxy.New(proxy.Options{Registries: []proxy.Registry{{
+		Name: registryName, Hosts: []string{registryName}, URL: &url.URL{Scheme: "https", Host: "up.example"}, Upstream: up, Passthrough: true, Push: true, Trust: &pretend{},
+	}}})
+	ask := func(t *testing.T, method, target string) http.Header {
+		r := httptest.NewRequestWithContext(t.Context(), method, "https://"+registryName+target, nil)
+		r.RequestURI = target
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Header()
+	}
+	f.Fuzz(func(t *testing.T, at string) {
+		location = at
+		token := ask(t, "POST", "/v2/acme/app/blobs/uploads/").Get("Location")
+		if token == "" {
+			return
+		}
+		ask(t, "GET", token)
+		for _, read := range readings(router, asked) {
+			if read.tag() || read.tagsOrCatalog() {
+				t.Fatalf("%q has the registry asked for %q, which it reads as %+v", at, asked, read)
+			}
+		}
+	})
 }
