@@ -22,6 +22,8 @@ var components = []struct{ program, from string }{
 	{"ctr", "Debian package containerd"},
 	{"runc", "Debian package runc"},
 	{"iptables", "Debian package iptables"},
+	{"nft", "Debian package nftables"},
+	{"ip", "Debian package iproute2"},
 	{"skopeo", "Debian package skopeo"},
 	{"podman", "Debian package podman"},
 	{"crane", "go install github.com/google/go-containerregistry/cmd/crane, at the version in .ci/setup"},

@@ -1,7 +1,8 @@
 // Package e2e proves the built binary against the real parts: Debian's
 // docker-registry, notary-server and dockerd on one side, docker, skopeo,
-// podman, crane, regctl, cosign, oras and ctr on the other, all on loopback and
-// in temporary directories.
+// podman, crane, regctl, cosign, oras and ctr on the other, all on loopback, or
+// with the clients in a network namespace of the suite's, and in temporary
+// directories.
 //
 // Every test is named for one behaviour. Most of them share one world, which
 // scene_test.go describes; those that break something build their own. The

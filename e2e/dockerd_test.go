@@ -24,7 +24,7 @@ type dockerDaemon struct {
 	socket     string
 	containerd string // socket
 	config     string // the CLI's configuration directory
-	json       string // daemon.json, which SIGHUP has it read again
+	json       string // where its daemon.json is, if it has one, which SIGHUP has it read again
 	hosts      string // its /etc/hosts
 }
 
@@ -42,11 +42,24 @@ var dockerd = sync.OnceValues(func() (*dockerDaemon, error) {
 	return d, err
 })
 
-// startAnyDockerd is startDockerd with the first storage driver that works here.
+// dockerHost is a host for dockerd.
+type dockerHost struct {
+	trusts  string            // PEM file, its system's store of CAs
+	names   map[string]string // what resolves there beside registryName
+	network *network          // where it is; nil: on the machine's own
+	etc     string            // what it has as /etc/docker; "": nothing
+}
+
+// startAnyDockerd starts one that trusts ca, and to which these names resolve.
 func startAnyDockerd(dir string, ca *authority, names map[string]string, flags ...string) (*dockerDaemon, error) {
+	return dockerHost{trusts: ca.file, names: names}.start(dir, flags...)
+}
+
+// start is startDockerd with the first storage driver that works here.
+func (h dockerHost) start(dir string, flags ...string) (*dockerDaemon, error) {
 	var failures []error
 	for _, driver := range []string{"overlay2", "vfs"} { // overlay2 does not work on every file system
-		d, err := startDockerd(dir+"-"+driver, driver, ca, names, flags...)
+		d, err := h.startDockerd(dir+"-"+driver, driver, flags...)
 		if err == nil {
 			return d, nil
 		}
@@ -60,44 +73,46 @@ func startAnyDockerd(dir string, ca *authority, names map[string]string, flags .
 // TLS; at this name both do, as at any registry's own name.
 const registryName = "registry.e2e.test"
 
-// ownMounts runs a command with its first argument as /etc/hosts, and with an
-// empty /etc/docker: dockerd would read certificates there and write a key.
-const ownMounts = `mount --bind "$1" /etc/hosts && shift &&
-if [ -d /etc/docker ]; then mount -t tmpfs none /etc/docker; fi && exec "$@"`
+// ownMounts runs a command with its first two arguments as /etc/hosts and
+// /etc/docker, where dockerd reads its configuration and certificates and writes
+// a key.
+const ownMounts = `mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/docker && shift 2 && exec "$@"`
 
-// startDockerd starts one that trusts ca, in a mount namespace in which
-// registryName and names are in /etc/hosts; whatever it mounts ends with the
-// namespace. What BuildKit is to know of mirrors has to be among flags.
-func startDockerd(dir, driver string, ca *authority, names map[string]string, flags ...string) (*dockerDaemon, error) {
+// startDockerd starts one in a mount namespace in which registryName and the
+// host's names are in /etc/hosts; whatever it mounts ends with the namespace. What
+// BuildKit is to know of mirrors has to be among flags.
+func (h dockerHost) startDockerd(dir, driver string, flags ...string) (*dockerDaemon, error) {
 	d := &dockerDaemon{
 		dir:        dir,
 		socket:     filepath.Join(dir, "docker.sock"),
 		containerd: filepath.Join(dir, "exec", "containerd", "containerd.sock"),
 		config:     filepath.Join(dir, "cli"),
 	}
-	if err := os.MkdirAll(d.config, 0o700); err != nil {
-		return nil, err
+	etc := h.etc
+	if etc == "" {
+		etc = filepath.Join(dir, "etc")
 	}
-	d.json = filepath.Join(dir, "daemon.json") // instead of the machine's /etc/docker/daemon.json
-	if err := os.WriteFile(d.json, []byte("{}"), 0o600); err != nil {
-		return nil, err
+	for _, needed := range []string{d.config, etc} {
+		if err := os.MkdirAll(needed, 0o700); err != nil {
+			return nil, err
+		}
 	}
+	d.json = filepath.Join(etc, "daemon.json")
 	all := leadTo("127.0.0.1", registryName)
-	maps.Copy(all, names)
+	maps.Copy(all, h.names)
 	var err error
 	if d.hosts, err = hostsFile(dir, all); err != nil {
 		return nil, err
 	}
 	argv := append([]string{
 		"unshare", "--mount", "--propagation", "slave",
-		"sh", "-c", ownMounts, "sh", d.hosts,
+		"sh", "-c", ownMounts, "sh", d.hosts, etc,
 		"dockerd",
-		"--config-file", d.json,
 		"--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "dockerd.pid"), "--host", "unix://" + d.socket,
 		"--bridge", "none", "--iptables=false", "--storage-driver", driver,
 	}, flags...)
-	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + ca.file}, argv...)
+	d.process, err = start("dockerd", filepath.Join(dir, "dockerd.log"), []string{"SSL_CERT_FILE=" + h.trusts}, h.network.in(argv...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,12 @@ type hubDockerd struct {
 
 func newHubDockerd(t *testing.T, s *hubScene) *hubDockerd {
 	t.Helper()
-	dir := must(os.MkdirTemp(suite.dir, "hubd-"))(t)
-	d, err := startAnyDockerd(filepath.Join(dir, "d"), &authority{file: s.both}, s.beside())
+	return startHubDockerd(t, dockerHost{trusts: s.both, names: s.beside()})
+}
+
+func startHubDockerd(t *testing.T, h dockerHost) *hubDockerd {
+	t.Helper()
+	d, err := h.start(filepath.Join(must(os.MkdirTemp(suite.dir, "hubd-"))(t), "d"))
 	if err != nil {
 		t.Fatal(err)
 	}

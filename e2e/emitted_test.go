@@ -18,7 +18,7 @@ func (s *hubScene) ctrPull(t *testing.T, hosts, dir, reference string) (string, 
 	d := mustDockerd(t)
 	ctr := func(arguments ...string) (string, error) {
 		argv := append([]string{"ctr", "--address", d.containerd, "--namespace", "e2e-hub"}, arguments...)
-		return run([]string{"SSL_CERT_FILE=" + s.system}, resolving(hosts, argv...)...)
+		return run([]string{"SSL_CERT_FILE=" + s.system}, s.on(hosts, argv...)...)
 	}
 	if out, err := ctr("content", "fetch", "--hosts-dir", dir, reference); err != nil {
 		return out, err
@@ -171,7 +171,7 @@ func (s *hubScene) doctor(t *testing.T, hosts, root string, more ...string) (str
 	t.Helper()
 	argv := append([]string{suite.sealgate, "doctor", "--proxy", "https://" + gateName, "--registry", "docker.io",
 		"--canary", "team/app:unsigned", "--ca-file", s.ca.file, "--root", root}, more...)
-	out, err := run([]string{"SSL_CERT_FILE=" + s.system}, resolving(hosts, argv...)...)
+	out, err := run([]string{"SSL_CERT_FILE=" + s.system}, s.on(hosts, argv...)...)
 	return out, exitCode(err)
 }
 

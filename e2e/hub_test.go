@@ -24,7 +24,7 @@ import (
 var hubHosts = []string{"registry-1.docker.io", "index.docker.io", "auth.docker.io", "docker.io", "production.cloudflare.docker.com"}
 
 // hub plays Docker Hub: Debian's docker-registry, and in front of it a server
-// on port 443 of a loopback address of its own that has a certificate for
+// on port 443 of an address of its own, of loopback mostly, that has a certificate for
 // Docker Hub's names, notes every request, and like the real one wants a token
 // from auth.docker.io, which anybody can have.
 //
@@ -42,9 +42,9 @@ type hub struct {
 // hubToken is the token that everybody gets.
 const hubToken = "hub-token-for-anybody"
 
-// startHub starts one with nothing in it. The registry behind it counts as
+// startHub starts one with nothing in it, at a listener of listen. The registry behind it counts as
 // unfiltered: clients that fall back are meant to be seen.
-func startHub(dir string, ca *authority) (*hub, error) {
+func startHub(dir string, ca *authority, listen func() (net.Listener, error)) (*hub, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -53,15 +53,15 @@ func startHub(dir string, ca *authority) (*hub, error) {
 		return nil, err
 	}
 	h := &hub{registry: r}
-	if err := h.listen(ca); err != nil {
+	if err := h.listen(ca, listen); err != nil {
 		r.stop(5 * time.Second)
 		return nil, err
 	}
 	return h, nil
 }
 
-func (h *hub) listen(ca *authority) error {
-	l, err := listenOn443()
+func (h *hub) listen(ca *authority, listen func() (net.Listener, error)) error {
+	l, err := listen()
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func mustHub(t *testing.T, ca *authority) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := must(startHub(dir, ca))(t)
+	h := must(startHub(dir, ca, listenOn443))(t)
 	t.Cleanup(h.close)
 	return h
 }
@@ -185,9 +185,8 @@ func listenOn443() (net.Listener, error) {
 	return nil, err
 }
 
-// freeAddress443 is such an address for somebody else to listen on.
-func freeAddress443() (string, error) {
-	l, err := listenOn443()
+// freed is the address of a listener, free again for somebody else to listen on.
+func freed(l net.Listener, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}

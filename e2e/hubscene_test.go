@@ -18,6 +18,7 @@ import (
 //	unsigned  not approved: the canary
 type hubScene struct {
 	*world
+	network                          *network // where the clients are; nil: beside the servers, on loopback
 	hub                              *hub
 	signed, drifted, drift, unsigned pushed
 
@@ -30,23 +31,40 @@ type hubScene struct {
 const gateName = "gate.e2e.test"
 
 var sharedHubScene = sync.OnceValues(func() (*hubScene, error) {
-	w, err := newWorld(filepath.Join(suite.dir, "hubscene"), registryOptions{})
+	return newHubScene("hubscene", nil)
+})
+
+func newHubScene(dir string, clients *network) (*hubScene, error) {
+	w, err := newWorld(filepath.Join(suite.dir, dir), registryOptions{})
 	if err != nil {
 		return nil, err
 	}
 	suite.atEnd(w.close)
-	s := &hubScene{world: w}
+	s := &hubScene{world: w, network: clients}
 	for _, step := range []func() error{s.openHub, s.publish, s.openGate} {
 		if err := step(); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
-})
+}
 
 func curatedHub(t *testing.T) *hubScene {
 	t.Helper()
 	return must(sharedHubScene())(t)
+}
+
+// listen443 listens where the clients reach it.
+func (s *hubScene) listen443() (net.Listener, error) {
+	if s.network == nil {
+		return listenOn443()
+	}
+	return s.network.listen443()
+}
+
+// on is argv where the clients are, on a host with that /etc/hosts.
+func (s *hubScene) on(hosts string, argv ...string) []string {
+	return s.network.in(resolving(hosts, argv...)...)
 }
 
 // openHub starts the hub under a CA of its own.
@@ -71,7 +89,7 @@ func (s *hubScene) openHub() error {
 	if err := os.WriteFile(s.both, all, 0o600); err != nil {
 		return err
 	}
-	if s.hub, err = startHub(dir, ca); err != nil {
+	if s.hub, err = startHub(dir, ca, s.listen443); err != nil {
 		return err
 	}
 	s.atEnd(s.hub.close)
@@ -109,7 +127,7 @@ func (s *hubScene) openGate() error {
 	if err != nil {
 		return err
 	}
-	listen, err := freeAddress443()
+	listen, err := freed(s.listen443())
 	if err != nil {
 		return err
 	}
@@ -148,7 +166,7 @@ func (s *hubScene) emitted(t *testing.T, kinds ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, kind := range kinds {
-		mustRun(t, nil, suite.sealgate, "doctor", "--config", s.config, "--ca-file", s.ca.file, "--emit", kind, "--out", dir)
+		mustRun(t, nil, suite.sealgate, "doctor", "--config", s.config, "--ca-file", s.ca.file, "--ip", s.gateIP, "--emit", kind, "--out", dir)
 	}
 	return dir
 }

@@ -108,7 +108,7 @@ func noTagReads() error {
 	return errors.Join(errs...)
 }
 
-// nothingLeft looks for processes and mounts that outlived the suite, ends them,
+// nothingLeft looks for processes, network links and mounts that outlived the suite, ends them,
 // and says what they were.
 func nothingLeft() error {
 	var errs []error
@@ -123,6 +123,7 @@ func nothingLeft() error {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
+	errs = append(errs, leftLinks()...)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], suite.dir) {
