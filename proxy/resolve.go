@@ -39,7 +39,7 @@ var (
 // Redirected; repository is the full name. What the registry then serves is what
 // was checked here: by digest, the bytes of that digest, in one reading.
 func Resolve(ctx context.Context, reg Registry, repository, tag string) (*Resolved, error) {
-	g := &gate{Registry: reg, manifestUpstream: &upstream.Follower{Transport: reg.Upstream, Elsewhere: reg.Redirected, Hosts: reg.RedirectHosts}}
+	g := newGate(reg.withDefaults(), nil)
 	byTag, err := g.checked(ctx, Route{Kind: ManifestByTag, Repository: repository, Reference: tag})
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/sealgate/sealgate/proxy/upstream"
@@ -89,7 +88,7 @@ func (g *gate) relocate(r *http.Request, asked *url.URL, route Route, a *written
 	case location == "":
 		return nil
 	}
-	to, err := g.resolve(r, asked, location)
+	to, err := g.leads(r, asked, location)
 	if err != nil {
 		return errUpstream(err)
 	}
@@ -101,11 +100,11 @@ func (g *gate) relocate(r *http.Request, asked *url.URL, route Route, a *written
 	return nil
 }
 
-// resolve returns where a Location leads that came as an answer from asked:
+// leads returns where a Location leads that came as an answer from asked:
 // a path with its query on the registry itself, or an address on one of the
 // other hosts that the registry may redirect to. The error wraps
 // upstream.ErrRedirect.
-func (g *gate) resolve(r *http.Request, asked *url.URL, location string) (string, error) {
+func (g *gate) leads(r *http.Request, asked *url.URL, location string) (string, error) {
 	to, err := asked.Parse(location)
 	if err != nil || len(location) > maxLocation || strings.ContainsFunc(location, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
 		return "", fmt.Errorf("%w: no location of an upload that can be used", upstream.ErrRedirect)
@@ -160,7 +159,7 @@ func (g *gate) allowed(to *url.URL) error {
 		return nil
 	case to.User != nil, to.Scheme != "https" && (to.Scheme != "http" || g.URL.Scheme != "http"):
 		return fmt.Errorf("%w: of an upload to scheme %.20q", upstream.ErrRedirect, to.Scheme)
-	case !slices.Contains(g.RedirectHosts, host) && !slices.Contains(g.RedirectHosts, strings.ToLower(to.Hostname())):
+	case !upstream.Listed(g.RedirectHosts, to):
 		return fmt.Errorf("%w: of an upload: %.100q is not among redirect-hosts", upstream.ErrRedirect, host)
 	}
 	return nil

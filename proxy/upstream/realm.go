@@ -35,7 +35,7 @@ func (l *Login) realm(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: it holds a fragment", ErrRealm)
 	case l.isHome(u):
 		return u, nil
-	case !listed(l.opts.Realms, u):
+	case !Listed(l.opts.Realms, u):
 		return nil, fmt.Errorf("%w: %s sends us for tokens to %.100q: where that is right, add it to realms", ErrRealm, l.opts.Server.Host, strings.ToLower(u.Host))
 	}
 	return u, nil
@@ -46,9 +46,9 @@ func (l *Login) isHome(u *url.URL) bool {
 	return u.Scheme == l.opts.Server.Scheme && sameServer(u, l.opts.Server)
 }
 
-// listed says whether the host of u is among hosts, which have a port or stand
-// for every port.
-func listed(hosts []string, u *url.URL) bool {
+// Listed says whether the host of u is among hosts, which are in lower case and
+// have a port or stand for every port.
+func Listed(hosts []string, u *url.URL) bool {
 	return slices.Contains(hosts, strings.ToLower(u.Host)) || slices.Contains(hosts, strings.ToLower(u.Hostname()))
 }
 

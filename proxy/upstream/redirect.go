@@ -98,7 +98,7 @@ func (f *Follower) target(from *url.URL, location string, home *url.URL) (*url.U
 	if sameServer(to, home) {
 		return nil, fmt.Errorf("%w: back to where it came from", ErrRedirect)
 	}
-	if !listed(f.Hosts, to) {
+	if !Listed(f.Hosts, to) {
 		return nil, fmt.Errorf("%w: %.100q is not among redirect-hosts", ErrRedirect, host)
 	}
 	to.Fragment = ""

@@ -1,7 +1,9 @@
 // Package upstream carries requests to a registry or a trust server. It
 // exports http.RoundTrippers and knows nothing of routes or trust: what to ask
-// is the caller's business, what may be connected to and how long it may take
-// is decided here.
+// is the caller's business; what may be connected to (transport.go,
+// addresses.go), which redirects are followed (redirect.go) and how a server
+// gets to know who we are (login.go, challenge.go, realm.go, token.go) is
+// decided here.
 package upstream
 
 import (
@@ -50,9 +52,9 @@ const (
 	pingAfter, pingTimeout = 5 * time.Second, 4 * time.Second
 )
 
-// NewTransport returns a transport that keeps connections alive, speaks
-// HTTP/2 where the upstream does (and opts allow), uses no proxy from the environment, and
-// never decompresses: bytes are passed on as they come.
+// NewTransport returns a transport that keeps connections alive, speaks HTTP/2
+// where the upstream does (and opts allow), uses no proxy from the environment,
+// and never decompresses: bytes are passed on as they come.
 func NewTransport(opts Options) *Transport {
 	if opts.HeaderTimeout <= 0 {
 		opts.HeaderTimeout = 15 * time.Second
