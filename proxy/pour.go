@@ -31,6 +31,7 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 			pr.SetXForwarded()
 			pr.Out.Header.Set("X-Forwarded-Proto", g.clientScheme(r)) // else pages send the client in circles
 			pr.Out.Header.Set("X-Forwarded-For", client)
+			pr.Out.Trailer = nil // around forgetTargets
 		},
 		Transport: g.Pass,
 		ModifyResponse: func(resp *http.Response) error {
