@@ -74,7 +74,7 @@ func (g *gate) judge(r *http.Request, route Route, resp *http.Response) error {
 		return g.refused(resp)
 	}
 	if g.Passthrough && route.Kind == Base && r.Header["Authorization"] == nil {
-		g.learnRealms(resp)
+		g.overhearRealms(resp)
 	}
 	byDigest := route.Kind == ManifestByDigest || route.Kind == Blob
 	if g.Passthrough && byDigest && lets(resp.StatusCode) {

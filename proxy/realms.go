@@ -20,6 +20,8 @@ const (
 	realmsEarly = time.Minute
 	// realmsPause is how long a registry that did not answer is left alone.
 	realmsPause = 5 * time.Second
+	// maxTokenPaths bounds the paths that are believed at once.
+	maxTokenPaths = 64
 )
 
 // realms remembers what the registry's challenge says of where its token server
@@ -37,7 +39,7 @@ type realmsKnown struct {
 
 // asksForToken says whether a request is for the registry's token server on its
 // own host. Only the registry's answer to an anonymous GET /v2/ says where that
-// is: one that passed to a client, or one to us, which is asked for when
+// is: one that a client got, or one to us, which is asked for when
 // something comes that can be nothing else than a request for a token.
 func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 	if !g.Passthrough || r.Method != http.MethodGet && r.Method != http.MethodPost {
@@ -113,8 +115,30 @@ func (g *gate) fetchRealms(ctx context.Context) *realmsKnown {
 	return known
 }
 
-// learnRealms takes over what an answer to an anonymous GET /v2/ says; nil where
-// it says nothing of who is let in.
+// overhearRealms takes over what a client was told who asked for /v2/ with no
+// credentials. It adds, for as long as what was known is believed, and never takes
+// away: some registries answer a browser otherwise than docker, and a stranger
+// who plays one would close the token server to everybody.
+func (g *gate) overhearRealms(resp *http.Response) {
+	if resp.StatusCode != http.StatusUnauthorized {
+		return
+	}
+	now := g.auth.now()
+	heard := &realmsKnown{paths: g.tokenPaths(resp.Header), until: now.Add(realmsFor)}
+	if known := g.realms.known.Load(); known != nil && known.err == nil && now.Before(known.until) {
+		if !slices.ContainsFunc(heard.paths, func(path string) bool { return !slices.Contains(known.paths, path) }) {
+			return
+		}
+		heard.paths, heard.until = append(heard.paths, known.paths...), known.until
+	}
+	if len(heard.paths) == 0 || len(heard.paths) > maxTokenPaths {
+		return
+	}
+	g.realms.known.Store(heard)
+}
+
+// learnRealms takes over what an answer to an anonymous GET /v2/ of our own says;
+// nil where it says nothing of who is let in.
 func (g *gate) learnRealms(resp *http.Response) *realmsKnown {
 	known := &realmsKnown{until: g.auth.now().Add(realmsFor)}
 	switch resp.StatusCode {

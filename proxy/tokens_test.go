@@ -206,6 +206,33 @@ func TestAClientsOwnChallengeTellsWhereTheTokenServerIs(t *testing.T) {
 	}
 }
 
+// TestABrowserTakesNoTokenServerAway: Artifactory and Nexus challenge browsers
+// otherwise than docker.
+func TestABrowserTakesNoTokenServerAway(t *testing.T) {
+	p := newPages(t)
+	p.answer = func(w http.ResponseWriter, r *http.Request) {
+		switch agent := r.Header.Get("User-Agent"); {
+		case !strings.HasSuffix(r.URL.Path, "/v2/"):
+			aToken(w, r)
+			return
+		case agent == "open":
+			return
+		case agent == "browser":
+			w.Header().Set("Www-Authenticate", `Basic realm="pages"`)
+		default:
+			w.Header().Set("Www-Authenticate", bearer("https://"+registryName+"/token"))
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	g := p.gateTo(t, nil)
+	for _, first := range []string{"docker", "browser", "open"} {
+		g.get("/v2/", "User-Agent", first)
+		if a := g.get("/token?service=x"); a.status != 200 {
+			t.Errorf("after %s: got %v", first, a)
+		}
+	}
+}
+
 // TestWhereTheTokenServerIsDoesNotHoldForEver: it is asked again when it is
 // nearly old, without a client that waits, and before it is believed when it is.
 func TestWhereTheTokenServerIsDoesNotHoldForEver(t *testing.T) {
