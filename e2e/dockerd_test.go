@@ -69,8 +69,10 @@ func (h dockerHost) start(dir string, flags ...string) (*dockerDaemon, error) {
 }
 
 // registryName is a host name that resolves for dockerd alone, to loopback. At a
-// loopback *address* dockerd verifies no certificate and its BuildKit speaks no
-// TLS; at this name both do, as at any registry's own name.
+// loopback *address* its BuildKit speaks no TLS; at this name it does, as at any
+// registry's own name. The daemon itself verifies a certificate at neither, since
+// it looks where a name leads to and believes loopback, Docker Hub's own names
+// excepted: see network for where it verifies.
 const registryName = "registry.e2e.test"
 
 // ownMounts runs a command with its first two arguments as /etc/hosts and

@@ -17,7 +17,7 @@ import (
 // network is a network of two: the machine, where the suite's servers listen, and
 // a network namespace for clients, with a link between them and no other way out.
 // Clients there are as those on another host: no address of the servers is a
-// loopback address, at which dockerd verifies nobody.
+// loopback address, at which dockerd verifies nobody but Docker Hub.
 //
 // The namespace has no name. It is a process's, with which it ends, and that
 // process ends with the suite, however that ends.

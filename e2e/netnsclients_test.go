@@ -44,11 +44,11 @@ func (s *hubScene) wantCurated(t *testing.T, d *hubDockerd) string {
 	return err.Error()
 }
 
-// TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore: at no loopback address,
-// under Docker Hub's names.
+// TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore: under Docker Hub's names,
+// and under one of a registry, which on loopback would be believed.
 func TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore(t *testing.T) {
 	s := curatedHubOnANetwork(t)
-	names := leadTo(s.gateIP, hubHosts...)
+	names := leadTo(s.gateIP, append([]string{gateName}, hubHosts...)...)
 
 	t.Run("with Sealgate's CA", func(t *testing.T) {
 		d := startHubDockerd(t, dockerHost{trusts: s.ca.file, names: names, network: s.network})
@@ -56,11 +56,16 @@ func TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore(t *testing.T) {
 		if want := `manifest for team/app:unsigned not found: manifest unknown: no trust data for tag "unsigned" in docker.io/team/app`; !strings.Contains(said, want) {
 			t.Errorf("want %s, got %s", want, said)
 		}
+		if out, err := d.pull(gateName + "/team/app:signed"); err != nil || !strings.Contains(out, s.signed.digest) {
+			t.Errorf("under its own name: want %s, got %v:\n%s", s.signed.digest, err, out)
+		}
 	})
 	t.Run("without", func(t *testing.T) {
 		d := startHubDockerd(t, dockerHost{trusts: s.system, names: names, network: s.network})
-		if out, err := d.pull("team/app:signed"); err == nil || !strings.Contains(err.Error(), "x509: certificate signed by unknown authority") {
-			t.Errorf("want an unknown authority, got %v:\n%s", err, out)
+		for _, image := range []string{"team/app:signed", gateName + "/team/app:signed"} {
+			if out, err := d.pull(image); err == nil || !strings.Contains(err.Error(), "x509: certificate signed by unknown authority") {
+				t.Errorf("%s: want an unknown authority, got %v:\n%s", image, err, out)
+			}
 		}
 	})
 }
