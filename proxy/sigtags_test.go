@@ -405,7 +405,7 @@ func TestASignatureTagThatCannotBeJudged(t *testing.T) {
 				s.things[digest] = h
 			}
 			w.upstream.lie(s.ServeHTTP)
-			g := startGate(t, proxy.Options{Registries: []proxy.Registry{reg}, ManifestTimeout: 2 * time.Second})
+			g := startGate(t, proxy.Options{Registries: []proxy.Registry{reg}, ManifestTimeout: timeoutFor(tt.status)})
 			a := g.get("/v2/acme/app/manifests/" + sigTag)
 			if a.status != tt.status || !strings.Contains(g.log.String(), `"reason":"`+tt.reason+`"`) || strings.Contains(string(a.body), lie) {
 				t.Errorf("got %v, want %d for %s\n%s", a, tt.status, tt.reason, g.log)

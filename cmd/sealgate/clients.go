@@ -208,7 +208,7 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 		if reason == "" {
 			return conn, nil
 		}
+		l.refused(peer, reason) // before the client can tell
 		conn.Close()
-		l.refused(peer, reason)
 	}
 }

@@ -289,8 +289,11 @@ func TestOnlyTrustedProxiesConnect(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return conn
 	}
-	if got := send(dial(), "X-Forwarded-For: 192.0.2.1\r\n"); got != http.StatusOK {
-		t.Errorf("a client in the network got %d", got)
+	inside := dial()
+	for range 2 { // the line of the first is written when the second is answered
+		if got := send(inside, "X-Forwarded-For: 192.0.2.1\r\n"); got != http.StatusOK {
+			t.Errorf("a client in the network got %d", got)
+		}
 	}
 	for _, forwarded := range []string{"", "X-Forwarded-For: 198.51.100.7\r\n", "X-Forwarded-For: 192.0.2.1, 198.51.100.7\r\n", "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 198.51.100.7\r\n"} {
 		if got := send(dial(), forwarded); got != http.StatusForbidden {
