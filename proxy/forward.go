@@ -59,7 +59,7 @@ func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) erro
 
 func (g *gate) forwardJudged(w http.ResponseWriter, r *http.Request, route Route, judge func(*http.Response) error) error {
 	p := passage{
-		base: g.URL, via: g.Bodies, route: route,
+		base: g.URL, via: g.Bodies, route: route, ns: g.ns,
 		credentials: g.Passthrough,
 		fail:        errUpstream,
 		judge:       judge,
@@ -88,6 +88,7 @@ type passage struct {
 	base        *url.URL
 	via         http.RoundTripper
 	route       Route
+	ns          string                     // that has chosen the registry; "" where none has
 	credentials bool                       // pass the client's Authorization on
 	judge       func(*http.Response) error // may refuse an answer with an *Error
 	fail        func(error) *Error         // what it means that no answer came
@@ -169,14 +170,14 @@ func (p *passage) answer(resp *http.Response) error {
 	}
 	if location := resp.Header.Get("Location"); location != "" {
 		if to, ok := rewrite.Location(location, p.base); ok {
-			resp.Header.Set("Location", to)
+			resp.Header.Set("Location", keepNamespace(p.ns, to))
 		} else {
 			resp.Header.Del("Location")
 		}
 	}
 	if link := resp.Header.Get("Link"); link != "" {
 		if to := rewrite.Link(link, p.base, p.route.Path()); to != "" {
-			resp.Header.Set("Link", to)
+			resp.Header.Set("Link", keepNamespaceInLink(p.ns, to))
 		} else {
 			resp.Header.Del("Link")
 		}

@@ -13,6 +13,7 @@ type gate struct {
 	origin           string            // the registry's URL
 	manifestUpstream http.RoundTripper // for the manifests of tags
 	realms           *realms
+	ns               string // of the request that this one is for; "" where none has chosen it
 }
 
 // newGate returns a gate before a registry that is complete.

@@ -110,7 +110,7 @@ func (h *hosts) find(host, target string) (*gate, error) {
 		case given && among[ns] == nil:
 			return nil, errNamespace(ns)
 		case given:
-			return among[ns], nil
+			return among[ns].chosenBy(ns), nil
 		}
 	}
 	if g == nil {

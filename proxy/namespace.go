@@ -24,6 +24,36 @@ func newNamespaces(gates []*gate) namespaces {
 	return n
 }
 
+// chosenBy is the gate for a request that has chosen it by ns.
+func (g *gate) chosenBy(ns string) *gate {
+	chosen := *g
+	chosen.ns = ns
+	return &chosen
+}
+
+// keepNamespace is a path on this host, with the ns that has chosen the gate:
+// a client that goes on there with its credentials would otherwise show them to
+// another registry.
+func keepNamespace(ns, at string) string {
+	if ns == "" || !strings.HasPrefix(at, "/") {
+		return at
+	}
+	separator := "?"
+	if strings.Contains(at, "?") {
+		separator = "&"
+	}
+	return at + separator + "ns=" + url.QueryEscape(ns)
+}
+
+// keepNamespaceInLink is keepNamespace for a Link header of package rewrite.
+func keepNamespaceInLink(ns, link string) string {
+	at, rest, ok := strings.Cut(strings.TrimPrefix(link, "<"), ">")
+	if !ok {
+		return link
+	}
+	return "<" + keepNamespace(ns, at) + ">" + rest
+}
+
 // namespace reads ns from a target's query: the host of the reference that a
 // client pulls, which containerd (v1.6 and v2.4, core/remotes/docker) adds
 // where it asks another host than that. Docker Hub's other names mean

@@ -136,6 +136,38 @@ func TestNsReachesNoUpstream(t *testing.T) {
 	}
 }
 
+// TestAClientGoesOnWhereNsHasLedIt: without ns, the star would be shown what the
+// client has for another registry.
+func TestAClientGoesOnWhereNsHasLedIt(t *testing.T) {
+	_, star := namedRegistry(t, "star.example.com", []string{"*"}, nil)
+	_, one := namedRegistry(t, "one.example.com:5000", []string{"one.example.com"}, []string{"mirror.example.com"})
+	for _, tt := range []struct{ target, location, link, wantLocation, wantLink string }{
+		{target: "/v2/app/blobs/" + sha256 + "?ns=one.example.com%3A5000", location: "/v2/app/blobs/x", wantLocation: "/v2/app/blobs/x?ns=one.example.com%3A5000"},
+		{target: "/v2/app/blobs/" + sha256 + "?ns=one.example.com", location: "/v2/app/blobs/x?a=b", wantLocation: "/v2/app/blobs/x?a=b&ns=one.example.com"},
+		{target: "/v2/app/blobs/" + sha256 + "?ns=one.example.com", location: "https://elsewhere.example/x", wantLocation: "https://elsewhere.example/x"},
+		{target: "/v2/app/blobs/" + sha256, location: "/v2/app/blobs/x", wantLocation: "/v2/app/blobs/x"},
+		{target: "/v2/app/tags/list?n=1&ns=one.example.com", link: `</v2/app/tags/list?n=1&last=a>; rel="next"`, wantLink: `</v2/app/tags/list?n=1&last=a&ns=one.example.com>; rel="next"`},
+		{target: "/v2/app/tags/list?n=1", link: `</v2/app/tags/list?n=1&last=a>; rel="next"`, wantLink: `</v2/app/tags/list?n=1&last=a>; rel="next"`},
+	} {
+		answer := hook(func(r *http.Request) (*http.Response, error) {
+			resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}
+			if tt.location != "" {
+				resp.StatusCode, resp.Header["Location"] = 307, []string{tt.location}
+			}
+			if tt.link != "" {
+				resp.Header["Link"] = []string{tt.link}
+			}
+			return resp, nil
+		})
+		one.Upstream, star.Upstream = answer, answer
+		g := startGate(t, proxy.Options{Registries: []proxy.Registry{star, one}})
+		a := g.rawGet("GET", tt.target, "Host: mirror.example.com")
+		if a.header.Get("Location") != tt.wantLocation || a.header.Get("Link") != tt.wantLink {
+			t.Errorf("%s: got Location %q and Link %q, want %q and %q", tt.target, a.header.Get("Location"), a.header.Get("Link"), tt.wantLocation, tt.wantLink)
+		}
+	}
+}
+
 // TestTwoRegistriesShareNothing but the names of their repositories: trust,
 // manifests in memory, what was remembered of a client and its credentials stay
 // with the registry that they are of, on the hosts of both and on their mirror.

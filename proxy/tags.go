@@ -48,7 +48,7 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, repo repo, poli
 	if limit > 0 {
 		var more bool
 		if page, more = listPage(signed, exempt, route.Last, limit); more {
-			w.Header().Set("Link", rewrite.NextTags(route.Repository, limit, page[len(page)-1]))
+			w.Header().Set("Link", keepNamespaceInLink(g.ns, rewrite.NextTags(route.Repository, limit, page[len(page)-1])))
 		}
 	}
 	body := rewrite.Tags(route.Repository, page)

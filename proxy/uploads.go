@@ -96,7 +96,7 @@ func (g *gate) relocate(r *http.Request, asked *url.URL, route Route, a *written
 	if err != nil {
 		return err
 	}
-	a.header.Set("Location", Route{Kind: Upload, Repository: route.Repository, Reference: token}.Path())
+	a.header.Set("Location", keepNamespace(g.ns, Route{Kind: Upload, Repository: route.Repository, Reference: token}.Path()))
 	return nil
 }
 
