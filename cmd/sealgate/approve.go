@@ -98,15 +98,11 @@ func approve(ctx context.Context, cfg *config.Config, registry int, gun, tag str
 	if err != nil {
 		return nil, err
 	}
-	pins, err := newPins(cfg.ContentTrust.TrustPinning)
+	rules, err := readTrustRules(cfg.ContentTrust)
 	if err != nil {
 		return nil, err
 	}
-	signers, err := readSigners(cfg.ContentTrust)
-	if err != nil {
-		return nil, err
-	}
-	made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins, signers)
+	made, rp, err := l.assembleRegistry(reg, rules)
 	defer (&parts{registries: []registryParts{rp}}).close()
 	if err != nil {
 		return nil, err
@@ -114,7 +110,7 @@ func approve(ctx context.Context, cfg *config.Config, registry int, gun, tag str
 	a := &approval{
 		gun: gun, tag: tag, registry: reg, signers: cfg.ContentTrust.Signers,
 		policy: *policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })(gun),
-		pinned: pins(gun).Kind != notary.Pins{}.Kind || cfg.ContentTrust.TrustOnFirstUse,
+		pinned: rules.pins(gun).Kind != notary.Pins{}.Kind || cfg.ContentTrust.TrustOnFirstUse,
 	}
 	if a.image, err = proxy.Resolve(ctx, made, strings.TrimPrefix(gun, reg.Name+"/"), tag); err != nil {
 		return nil, fmt.Errorf("%s:%s at %s: %w", gun, tag, reg.Upstream.Host, err)

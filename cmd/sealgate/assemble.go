@@ -55,11 +55,7 @@ func newLasting(log zerolog.Logger, m *remembered) (lasting, error) {
 // over what before, nil at the start, knows and may still be believed. Close
 // them when done.
 func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
-	pins, err := newPins(cfg.ContentTrust.TrustPinning)
-	if err != nil {
-		return nil, err
-	}
-	signers, err := readSigners(cfg.ContentTrust)
+	rules, err := readTrustRules(cfg.ContentTrust)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +66,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	p := &parts{cfg: cfg, clients: clients}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
-		made, rp, err := l.assembleRegistry(reg, cfg.ContentTrust, pins, signers)
+		made, rp, err := l.assembleRegistry(reg, rules)
 		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
@@ -128,7 +124,27 @@ func (p *parts) close() {
 	}
 }
 
-func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, pins func(gun string) notary.Pins, signers map[string]notary.Signer) (proxy.Registry, registryParts, error) {
+// trustRules are what all registries' trust is judged by, with the files that it
+// names read.
+type trustRules struct {
+	config.ContentTrust
+	pins    func(gun string) notary.Pins
+	signers map[string]notary.Signer
+}
+
+func readTrustRules(ct config.ContentTrust) (trustRules, error) {
+	rules := trustRules{ContentTrust: ct}
+	var err error
+	if rules.pins, err = newPins(ct.TrustPinning); err != nil {
+		return rules, err
+	}
+	rules.signers, err = readSigners(ct)
+	return rules, err
+}
+
+// assembleRegistry makes what stands before one registry. What has to be closed
+// is in the parts, also where there is an error.
+func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.Registry, registryParts, error) {
 	rp := registryParts{name: reg.Name}
 	made := proxy.Registry{
 		Name:          reg.Name,
@@ -139,7 +155,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 		Follow:        reg.Redirects == config.RedirectsFollow,
 		PassPaths:     reg.PassPaths,
 		Passthrough:   reg.Credentials.Kind == config.Passthrough,
-		Policy:        policies(ct, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
+		Policy:        policies(rules.ContentTrust, func(p config.Policy) *proxy.Policy { return &proxy.Policy{Mode: mode(p.Mode), Exempt: p.ExemptTags} }),
 		Expose:        expose(reg.Notary.Expose),
 		Denial:        denial(reg.Denial),
 		SignatureTags: reg.SignatureTags == config.SignatureTagsPass,
@@ -161,18 +177,18 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 			l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
 		},
 		Now:  l.remembered.now,
-		Pins: pins,
-		Policy: policies(ct, func(p config.Policy) *notary.Policy {
-			return &notary.Policy{Roles: p.Roles, Required: required(p, signers)}
+		Pins: rules.pins,
+		Policy: policies(rules.ContentTrust, func(p config.Policy) *notary.Policy {
+			return &notary.Policy{Roles: p.Roles, Required: required(p, rules.signers)}
 		}),
-		TrustOnFirstUse: ct.TrustOnFirstUse,
-		AllowExpired:    ct.AllowExpiredCachedTrustData,
-		Limits:          notary.Limits(ct.Limits),
+		TrustOnFirstUse: rules.TrustOnFirstUse,
+		AllowExpired:    rules.AllowExpiredCachedTrustData,
+		Limits:          notary.Limits(rules.Limits),
 	})
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,
-		Refresh:  ct.Refresh,
-		MaxStale: ct.MaxStale,
+		Refresh:  rules.Refresh,
+		MaxStale: rules.MaxStale,
 		Now:      l.remembered.now,
 		OnRefresh: func(r trustcache.Refresh) {
 			logRefresh(l.log, r)
@@ -180,7 +196,7 @@ func (l lasting) assembleRegistry(reg config.Registry, ct config.ContentTrust, p
 				l.metrics.TrustRefresh(reg.Name, r)
 			}
 		},
-		AllowExpired: ct.AllowExpiredCachedTrustData,
+		AllowExpired: rules.AllowExpiredCachedTrustData,
 	})
 	made.TrustWrites, made.Refresh = reg.Notary.Writes, rp.trust.Refresh
 	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing

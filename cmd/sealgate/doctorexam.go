@@ -42,9 +42,7 @@ func parsePatient(f *doctorFlags) (patient, error) {
 	if p.repository, p.tag = splitTag(name); p.tag == "" || strings.Contains(name, "@") {
 		return p, usage("--canary %q: REPO:TAG is expected", f.canary)
 	}
-	if f.registry == clientfiles.Hub && !strings.Contains(p.repository, "/") {
-		p.repository = "library/" + p.repository
-	}
+	p.repository = proxy.Repository(f.registry, p.repository)
 	route, err := proxy.Parse("/v2/" + p.repository + "/manifests/" + p.tag)
 	if err != nil || route.Kind != proxy.ManifestByTag {
 		return p, usage("--canary %q is not a repository with a tag", f.canary)

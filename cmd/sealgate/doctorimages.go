@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	clientfiles "github.com/sealgate/sealgate/config/clients"
 )
 
 // localImage is one that a client of this host has.
@@ -35,7 +33,7 @@ func dockerImages(ctx context.Context, run command) ([]localImage, error) {
 		if len(f) != 3 || f[0] == "<none>" {
 			continue
 		}
-		image := localImage{name: familiar(f[0])}
+		image := localImage{name: withRegistry(f[0])}
 		if f[1] != "<none>" {
 			image.tag = f[1]
 		}
@@ -45,18 +43,6 @@ func dockerImages(ctx context.Context, run command) ([]localImage, error) {
 		images = append(images, image)
 	}
 	return images, err
-}
-
-// familiar is the full name of what docker shortens.
-func familiar(name string) string {
-	first, _, more := strings.Cut(name, "/")
-	switch {
-	case !more:
-		return clientfiles.Hub + "/library/" + name
-	case first != "localhost" && !strings.ContainsAny(first, ".:"):
-		return clientfiles.Hub + "/" + name
-	}
-	return name
 }
 
 func podmanImages(ctx context.Context, run command) ([]localImage, error) {

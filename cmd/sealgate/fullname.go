@@ -27,3 +27,13 @@ func fullName(cfg *config.Config, arg string) string {
 	}
 	return named.String()
 }
+
+// withRegistry is the full name of a repository as docker lists it, which leaves
+// Docker Hub's name out.
+func withRegistry(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	return named.Name()
+}
