@@ -408,6 +408,11 @@ func TestWarnings(t *testing.T) {
 			[]string{noSocket, "storage: ", "content-trust.trust-on-first-use: "},
 		},
 		{
+			"first use, and whoever writes",
+			strings.NewReplacer("mode: enforced", "mode: enforced, trust-on-first-use: true", "https://notary.example.com/", "https://notary.example.com/, writes: true").Replace(minimal),
+			[]string{noSocket, "storage: ", "registries[0].notary.writes: true beside trust-on-first-use", "content-trust.trust-on-first-use: "},
+		},
+		{
 			"disabled, plain http, no dot",
 			strings.NewReplacer("enforced", "disabled", "https:", "http:", "registry.example.com:5000", "registry").Replace(minimal),
 			[]string{noSocket, "storage: ", "registries[0].name: \"registry\" has neither", "registries[0].upstream: http://origin.example.com/docker is not encrypted",

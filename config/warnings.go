@@ -55,6 +55,9 @@ func (c *Config) Warnings() []string {
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 			warn(child(child(path, "notary"), "url"), "%s is not encrypted: anybody on the way can withhold or hold back signatures", u)
 		}
+		if r.Notary.Writes && c.ContentTrust.TrustOnFirstUse {
+			warn(child(child(path, "notary"), "writes"), "true beside trust-on-first-use: whoever the Notary server lets write first owns a repository that no pin covers")
+		}
 		if r.Denial == DenialStrictMirror {
 			warn(child(path, "denial"), "strict-mirror leans on how today's clients fail, and stops neither podman nor skopeo: close the way to Docker Hub as well")
 		}

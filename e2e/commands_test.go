@@ -89,7 +89,7 @@ registries:
     credentials: whoever                     # credentials
     notary: {url: https://notary.internal}
     notry: {url: https://notary.internal}    # notry
-    push: true                               # push
+    cache: {}                                # cache
 content-trust:
   mode: enforce                              # mode
   refresh: soon                              # refresh

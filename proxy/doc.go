@@ -12,7 +12,8 @@
 //     nobody configured 421. A target in absolute form counts as its Host. On a
 //     mirror host, and on one that only "*" covers, containerd's ns chooses: one
 //     that names none of the registries there is 421. Elsewhere it is dropped,
-//     and no upstream ever hears it.
+//     and no upstream ever hears it but in the query of a pass-path, which is
+//     the client's own.
 //     A target below a prefix that the operator opened is forwarded with
 //     whatever comes and goes with it, as long as no reading of its path leads
 //     elsewhere (passpaths.go, pour.go); else it is 404.
