@@ -216,6 +216,7 @@ func cut(s string) string { return s[:min(len(s), 200)] }
 // countingWriter notes status and bytes for the access line.
 type countingWriter struct {
 	http.ResponseWriter
+	id     []string // of the request
 	status int
 	bytes  int64
 }
@@ -229,6 +230,7 @@ func (w *countingWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
+	w.Header()["X-Request-Id"] = w.id // ReverseProxy has dropped it after an informational answer
 	w.ResponseWriter.WriteHeader(status)
 }
 

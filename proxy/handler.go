@@ -122,8 +122,8 @@ func (h *Handler) ManifestStats() content.Stats { return h.shared.manifests.Stat
 // ServeHTTP implements http.Handler. See the package documentation.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := newRecord(r, h.opts.Client(r), h.opts.Now())
-	out := &countingWriter{ResponseWriter: w}
-	out.Header()["X-Request-Id"] = rec.id[:]
+	out := &countingWriter{ResponseWriter: w, id: rec.id[:]}
+	out.Header()["X-Request-Id"] = out.id
 	defer func() {
 		p := recover()
 		if p != nil {

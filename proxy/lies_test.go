@@ -400,6 +400,9 @@ func TestInformationalAnswersStayBehind(t *testing.T) {
 	if a.status != 200 || string(a.body) != "ok" || strings.Contains(fmt.Sprint(a.header), lie) {
 		t.Errorf("got %v %v", a, a.header)
 	}
+	if a.header.Get("X-Request-Id") == "" {
+		t.Error("the answer lost its name")
+	}
 }
 
 // rawUpstream answers every connection with text as soon as it has read a
