@@ -52,9 +52,12 @@ func newAuthority(dir string) (*authority, error) {
 	return a, writePEM(a.file, "CERTIFICATE", der)
 }
 
+// serverHosts are what the suite's own servers are called.
+var serverHosts = []string{"127.0.0.1", "localhost", registryName}
+
 // serverPair writes a certificate for loopback and its key, and returns their paths.
 func (a *authority) serverPair(name string) (certFile, keyFile string, err error) {
-	return a.pairFor(name, "127.0.0.1", "localhost", registryName)
+	return a.pairFor(name, serverHosts...)
 }
 
 // pairFor is serverPair for these names and IP addresses.

@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -33,7 +31,8 @@ var hubHosts = []string{"registry-1.docker.io", "index.docker.io", "auth.docker.
 type hub struct {
 	*registry // what it holds: push to it, or name its url as an upstream that wants no token
 	ip        string
-	server    *http.Server
+	// stopServer stops what answers on port 443, and not the registry behind it.
+	stopServer func()
 
 	mu   sync.Mutex
 	seen []string
@@ -42,8 +41,8 @@ type hub struct {
 // hubToken is the token that everybody gets.
 const hubToken = "hub-token-for-anybody"
 
-// startHub starts one with nothing in it, at a listener of listen. The registry behind it counts as
-// unfiltered: clients that fall back are meant to be seen.
+// startHub starts one with nothing in it, at a listener of listen. The registry
+// behind it counts as unfiltered: clients that fall back are meant to be seen.
 func startHub(dir string, ca *authority, listen func() (net.Listener, error)) (*hub, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -66,22 +65,11 @@ func (h *hub) listen(ca *authority, listen func() (net.Listener, error)) error {
 		return err
 	}
 	h.ip, _, _ = net.SplitHostPort(l.Addr().String())
-	cert, key, err := ca.pairFor("hub", append(slices.Clone(hubHosts), h.ip)...)
-	if err != nil {
-		l.Close()
-		return err
-	}
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		l.Close()
-		return err
-	}
 	behind, err := url.Parse(h.registry.url)
 	if err != nil {
 		l.Close()
 		return err
 	}
-	quiet := log.New(io.Discard, "", 0) // clients that do not trust the CA hang up
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(behind)
@@ -89,15 +77,10 @@ func (h *hub) listen(ca *authority, listen func() (net.Listener, error)) error {
 			r.SetXForwarded()
 		},
 		Transport: &http.Transport{DisableKeepAlives: true},
-		ErrorLog:  quiet,
+		ErrorLog:  log.New(io.Discard, "", 0),
 	}
-	h.server = &http.Server{
-		Handler:   h.handler(proxy),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-		ErrorLog:  quiet,
-	}
-	go func() { _ = h.server.ServeTLS(l, "", "") }()
-	return nil
+	h.stopServer, err = serveTLSOn(l, h.handler(proxy), ca, "hub", append(slices.Clone(hubHosts), h.ip)...)
+	return err
 }
 
 // handler notes the request, gives tokens, and asks for them.
@@ -140,10 +123,7 @@ func (h *hub) asked(skip int) []string {
 }
 
 func (h *hub) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = h.server.Shutdown(ctx)
-	_ = h.server.Close()
+	h.stopServer()
 	h.registry.stop(5 * time.Second)
 }
 

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,9 +118,7 @@ func dockerWithStrictMirror(t *testing.T, d dockerHub) matrixClient {
 // and whose system store trusts Sealgate's CA.
 func dockerBehindDNS(t *testing.T, d dockerHub) matrixClient {
 	d.daemon.mirror(t, "")
-	if err := d.hub.server.Close(); err != nil && err != http.ErrServerClosed {
-		t.Fatal(err)
-	}
+	d.hub.stopServer()
 	d.openAt(t, d.hub.ip+":443", "", append(slices.Clone(hubHosts), d.hub.ip)...)
 	return matrixClient{"docker, DNS for docker.io", with(d.row().cells(), map[string]cell{
 		pushes:  without(notToDockerHub),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/sealgate/sealgate/e2e/sandbox"
@@ -63,16 +64,24 @@ func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
 // serveTLS serves handler at address with a certificate of the authority until
 // the returned function is called.
 func serveTLS(ca *authority, name, address string, handler http.Handler) (stop func(), err error) {
-	cert, key, err := ca.serverPair(name)
+	l, err := net.Listen("tcp", address)
 	if err != nil {
+		return nil, err
+	}
+	return serveTLSOn(l, handler, ca, name, serverHosts...)
+}
+
+// serveTLSOn is serveTLS on a listener, which it closes, with a certificate for
+// hosts. Clients that do not trust the authority hang up, of which nothing is said.
+func serveTLSOn(l net.Listener, handler http.Handler, ca *authority, name string, hosts ...string) (stop func(), err error) {
+	cert, key, err := ca.pairFor(name, hosts...)
+	if err != nil {
+		l.Close()
 		return nil, err
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
+		l.Close()
 		return nil, err
 	}
 	server := &http.Server{
@@ -86,12 +95,12 @@ func serveTLS(ca *authority, name, address string, handler http.Handler) (stop f
 		defer close(done)
 		_ = server.ServeTLS(l, "", "") // http.ErrServerClosed, once it is stopped
 	}()
-	return func() {
+	return sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if server.Shutdown(ctx) != nil {
 			_ = server.Close()
 		}
 		<-done
-	}, nil
+	}), nil
 }
