@@ -445,7 +445,12 @@ func TestWarnings(t *testing.T) {
 			"credentials of our own, and whoever comes",
 			strings.NewReplacer("tls: {plain-http: {}}", "listen: ':8443'\nstate-dir: /s\ntls: {self-signed: {}}",
 				"name: registry.example.com:5000", "name: registry.example.com:5000\n    credentials: docker-config").Replace(minimal),
-			[]string{"storage: ", `registries[0].credentials: whoever reaches ":8443" can read`, "registries[0].name: no pin"},
+			[]string{"tls.self-signed.hosts: has none of the hosts of registry.example.com:5000 (registry.example.com:5000), so that", "storage: ", `registries[0].credentials: whoever reaches ":8443" can read`, "registries[0].name: no pin"},
+		},
+		{
+			"a certificate for one of the hosts",
+			strings.NewReplacer("tls: {plain-http: {}}", "state-dir: /s\ntls: {self-signed: {hosts: [registry.example.com, localhost]}}").Replace(minimal),
+			[]string{"storage: ", "registries[0].name: no pin"},
 		},
 		{
 			"metrics on all interfaces", minimal + "admin: {listen: ':8444'}\n",

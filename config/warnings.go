@@ -17,6 +17,7 @@ func (c *Config) Warnings() []string {
 	warn := func(key, format string, args ...any) {
 		all = append(all, key+": "+fmt.Sprintf(format, args...))
 	}
+	c.certificateWarnings(warn)
 	if c.TLS.ACME != nil && c.TLS.ACME.HTTPListen == "" && c.Clients != nil && c.Clients.Allow != nil {
 		warn("tls.acme", "the ACME server has to connect to listen, and clients.allow closes it to strangers: set http-listen, which it does not close, unless that server is in one of its networks")
 	}
@@ -100,6 +101,25 @@ func (c *Config) Warnings() []string {
 		warn("content-trust.trust-on-first-use", "on: whatever root a Notary shows first of an unpinned repository is believed%s", again)
 	}
 	return all
+}
+
+// certificateWarnings are about registries that no client could reach: each of the
+// hosts that lead to one is missing in the certificate.
+func (c *Config) certificateWarnings(warn func(key, format string, args ...any)) {
+	if c.TLS.SelfSigned == nil {
+		return
+	}
+	covered := func(host string) bool {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		return host == AnyHost || slices.Contains(c.TLS.SelfSigned.Hosts, host)
+	}
+	for _, r := range c.Registries {
+		if hosts := slices.Concat(r.Hosts, r.MirrorHosts); !slices.ContainsFunc(hosts, covered) {
+			warn("tls.self-signed.hosts", "has none of the hosts of %s (%s), so that its clients believe no certificate: add those that they use", r.Name, strings.Join(hosts, ", "))
+		}
+	}
 }
 
 // credentialsWarnings are about the credentials of Sealgate's own.

@@ -66,6 +66,8 @@ var (
 		Message: "this registry is read only: GET and HEAD are served", Header: http.Header{"Allow": {"GET, HEAD"}}}
 	errHost = &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-host",
 		Message: "no registry is configured for this host name"}
+	errNoNamespace = &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-namespace",
+		Message: "no registry is configured for this host name alone: as a mirror it needs ns, by which containerd says which registry it means"}
 	errBadHost = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "bad-host",
 		Message: "exactly one host name is needed, and a target in absolute form must name a registry of this server"}
 	// The client gets no second request on this connection: a new one is judged

@@ -111,6 +111,8 @@ func (h *hosts) find(host, target string) (*gate, error) {
 			return nil, errNamespace(ns)
 		case given:
 			return among[ns].chosenBy(ns), nil
+		case g == nil:
+			return nil, errNoNamespace
 		}
 	}
 	if g == nil {

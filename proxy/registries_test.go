@@ -113,6 +113,9 @@ func TestWhichRegistryAnswers(t *testing.T) {
 			if a.status == 421 {
 				got = refused
 			}
+			if tt.want == refused && tt.query == "" && !strings.Contains(a.message(), "needs ns") {
+				t.Errorf("it does not say what is missing: %v", a)
+			}
 			if got != tt.want {
 				t.Errorf("got %v, want the answer of %s", a, tt.want)
 			}

@@ -41,7 +41,7 @@ Hub has its short name too (alpine).
 
 Exit codes: 0 the commands were printed, or the tag is signed so already; 1 there
 is nothing that can be signed, or it cannot be known; 2 bad usage.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneReference("REPO:TAG"),
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -539,3 +539,20 @@ func TestTheLogSaysHowToTrustTheCA(t *testing.T) {
 		}
 	}
 }
+
+func TestHowToTrustTheCASpeaksOfAPortThatClientsType(t *testing.T) {
+	for _, tt := range []struct {
+		host, listen string
+		says         bool
+	}{
+		{"registry.example.com", "127.0.0.1:8443", true},
+		{"registry.example.com", ":443", false},
+		{"registry.example.com", "127.0.0.1:0", false},
+		{"registry.example.com:8443", ":8443", false},
+	} {
+		how := strings.Join(howToTrust("ca.pem", config.Registry{Hosts: []string{tt.host}}, tt.listen), "\n")
+		if got := strings.Contains(how, "the name of the directory: registry.example.com:8443"); got != tt.says {
+			t.Errorf("%s, listening on %s: got\n%s", tt.host, tt.listen, how)
+		}
+	}
+}

@@ -115,11 +115,34 @@ func configFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().String("config", "proxy.yaml", "the configuration file")
 }
 
+// oneReference and noReference replace cobra's words, which do not say what is
+// expected.
+func oneReference(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage("%s: one %s is expected, got %d arguments", cmd.Name(), what, len(args))
+		}
+		return nil
+	}
+}
+
+func noReference(cmd *cobra.Command, args []string) error {
+	if len(args) != 0 {
+		return usage("%s: no argument is expected, got %q: name the configuration with --config", cmd.Name(), args[0])
+	}
+	return nil
+}
+
 func checkCommand(stdout io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Name every problem of the configuration with its line and key",
-		Args:  cobra.NoArgs,
+		Long: `Name every problem of the configuration with its line and key, and what is
+allowed but worth a thought as "warning:". It contacts nobody and opens no port;
+the files that the configuration names are read.
+
+Exit codes: 0 it can be used, warnings or not; 2 it cannot.`,
+		Args: noReference,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {

@@ -37,16 +37,17 @@ with the file that it belongs in and what it closes and does not; with --out,
 write it below a directory, laid out as on the client's host.
 
 Without, examine the host it runs on: read the configuration of dockerd,
-containerd (also of k3s and rke2) and podman below --root, ask Sealgate (--proxy) and the registry
-itself for the canary, a tag that exists upstream and is not signed, and compare
-the images that are on the host with what is signed. Nothing is changed, but
-with --pull, which has clients pull the canary and removes it again.
+containerd (also of k3s and rke2) and podman below --root, ask Sealgate (--proxy)
+and the registry itself for the canary, a tag that exists upstream and is not
+signed, and compare the images that are on the host with what is signed. Nothing
+is changed, but with --pull, which has clients pull the canary and removes it
+again.
 
 Exit codes: 0 no hole was found, 1 there is one (each is named), 2 bad usage or
 configuration, 3 it cannot be known.`,
 		Example: `  sealgate doctor --config proxy.yaml --emit containerd --out files/
   sealgate doctor --proxy https://gate.example.com --registry docker.io --canary library/hello-world:nanoserver`,
-		Args: cobra.NoArgs,
+		Args: noReference,
 	}
 	f := &doctorFlags{}
 	flags := cmd.Flags()

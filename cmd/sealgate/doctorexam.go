@@ -102,7 +102,7 @@ func examine(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 	defer closeRoot()
 	ask := prober{transport}
 	report := &diagnosis{Proxy: p.gate.String(), Registry: p.registry, Canary: p.canary()}
-	gate := ask.tag(ctx, p.gate, p.repository, p.tag)
+	gate := ask.gate(ctx, &p)
 	report.gate(p, gate)
 	fallback := report.origins(ctx, ask, p, gate)
 	h := host{root: root, registry: p.registry, gate: p.gate.Host, fallback: fallback, report: report}
@@ -127,8 +127,12 @@ func (d *diagnosis) gate(p patient, o outcome) {
 	switch {
 	case o.served():
 		d.add(levelHole, "network", "", "Sealgate itself serves the canary %s, as %s: it is signed or exempt, or not enforced", p.canary(), o.digest)
+	case o.status == http.StatusMisdirectedRequest:
+		d.add(levelUnknown, "network", "", "whether Sealgate refuses the canary: %s is no address at which it has %s (status %d): name another with --proxy, or add it to hosts", p.gate.Host, p.registry, o.status)
 	case o.undecided():
 		d.add(levelUnknown, "network", "", "whether Sealgate at %s refuses the canary: %s", p.gate.Host, o)
+	case p.gate.RawQuery != "":
+		d.add(levelOK, "network", "", "Sealgate at %s refuses the canary, with status %d, to containerd, which names the registry there; other clients find none", p.gate.Host, o.status)
 	default:
 		d.add(levelOK, "network", "", "Sealgate at %s refuses the canary, with status %d", p.gate.Host, o.status)
 	}

@@ -58,6 +58,23 @@ func (o outcome) String() string {
 const manifestTypes = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " +
 	"application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 
+// gate asks Sealgate for the canary. Where it has no registry for its address alone
+// (mirror-hosts), it is asked from then on as containerd does, by ns.
+func (p prober) gate(ctx context.Context, of *patient) outcome {
+	o := p.tag(ctx, of.gate, of.repository, of.tag)
+	if o.status != http.StatusMisdirectedRequest {
+		return o
+	}
+	named := *of.gate
+	named.RawQuery = url.Values{"ns": {of.registry}}.Encode()
+	chosen := p.tag(ctx, &named, of.repository, of.tag)
+	if chosen.err != nil || chosen.status == http.StatusMisdirectedRequest {
+		return o
+	}
+	of.gate = &named
+	return chosen
+}
+
 // tag asks base for repository:tag: HEAD, and GET where that gave no digest, since
 // HEAD can say yes to a client that GET then refuses (denial: strict-mirror).
 func (p prober) tag(ctx context.Context, base *url.URL, repository, tag string) outcome {
@@ -94,9 +111,17 @@ func (p prober) tags(ctx context.Context, base *url.URL, repository string) ([]s
 }
 
 // ask sends one request, with a token where one is wanted that anybody can have.
-// Redirects are not followed.
-func (p prober) ask(ctx context.Context, method string, base *url.URL, target string) (*http.Response, []byte, error) {
-	resp, body, err := p.once(ctx, method, base.Scheme+"://"+base.Host+base.Path+target, "")
+// Redirects are not followed. The query of base goes with each target.
+func (p prober) ask(ctx context.Context, method string, base *url.URL, path string) (*http.Response, []byte, error) {
+	target := base.Scheme + "://" + base.Host + base.Path + path
+	if base.RawQuery != "" {
+		separator := "?"
+		if strings.Contains(path, "?") {
+			separator = "&"
+		}
+		target += separator + base.RawQuery
+	}
+	resp, body, err := p.once(ctx, method, target, "")
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, body, err
 	}
@@ -118,7 +143,7 @@ func (p prober) ask(ctx context.Context, method string, base *url.URL, target st
 	if token.Token == "" {
 		token.Token = token.Access
 	}
-	return p.once(ctx, method, base.Scheme+"://"+base.Host+base.Path+target, token.Token)
+	return p.once(ctx, method, target, token.Token)
 }
 
 var parameter = regexp.MustCompile(`([a-z]+)="([^"]*)"`)

@@ -105,6 +105,41 @@ func TestDoctorProvesAHoleWithTheCanary(t *testing.T) {
 	})
 }
 
+// An address at which Sealgate has no registry refuses everything, which says
+// nothing of the canary.
+func TestDoctorTakesNoMisdirectedRequestForARefusal(t *testing.T) {
+	mirror := func(of string, status int) *httptest.Server {
+		s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch ns := r.URL.Query().Get("ns"); {
+			case of == "" || ns != of && ns != r.Host:
+				w.WriteHeader(http.StatusMisdirectedRequest)
+			default:
+				w.Header().Set("Docker-Content-Digest", "sha256:aa")
+				w.WriteHeader(status)
+			}
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	own := shop(t, "manifest unknown", nil)
+	name := strings.TrimPrefix(own.URL, "https://")
+	for _, c := range []struct {
+		name string
+		gate *httptest.Server
+		want string
+	}{
+		{"no registry at all", mirror("", 0), "unknown|network||is no address at which it has " + name},
+		{"the mirror of another", mirror("other.example.com", 404), "unknown|network||is no address at which it has " + name},
+		{"chosen by containerd's ns", mirror(name, 404), "ok|network||with status 404, to containerd"},
+		{"chosen by containerd's ns, and open", mirror(name, 200), "hole|network||Sealgate itself serves the canary"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, report, _ := doctorOf(t, c.gate, own)
+			wantFindings(t, &report, c.want, "hole|network||answers this host", "note|network||the canary is not there")
+		})
+	}
+}
+
 func TestDoctorFetchesATokenThatAnybodyCanHave(t *testing.T) {
 	var realm string
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -41,7 +41,7 @@ of Docker Hub has its short name too (alpine).
 
 Exit codes: 0 the tag is visible (without a TAG: there is trust data), 1 it is
 hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneReference("REPO[:TAG]"),
 	}
 	path := configFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")

@@ -158,7 +158,7 @@ func (i *instance) announce() {
 	cfg := running.cfg
 	if running.certificates != nil && running.certificates.self != nil {
 		i.log.Info().Str("ca", running.certificates.self.caPath).
-			Strs("how", howToTrust(running.certificates.self.caPath, cfg.Registries[0])).Msg("self-signed certificates: clients have to trust this CA")
+			Strs("how", howToTrust(running.certificates.self.caPath, cfg.Registries[0], cfg.Listen)).Msg("self-signed certificates: clients have to trust this CA")
 	}
 	if acme := cfg.TLS.ACME; acme != nil {
 		i.log.Info().Strs("domains", acme.Domains).Str("directory", acme.Directory).Msg("certificates from an ACME server")

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,18 +55,22 @@ func (s *selfSigned) usable(now time.Time) error {
 }
 
 // howToTrust says for each client what makes it trust the CA, for a registry as
-// clients type it.
-func howToTrust(ca string, reg config.Registry) []string {
+// clients type it: listen tells which port some will have to type.
+func howToTrust(ca string, reg config.Registry, listen string) []string {
 	host := reg.Hosts[0]
 	if host == config.AnyHost {
 		host = reg.Name
 	}
-	return []string{
+	lines := []string{
 		fmt.Sprintf("dockerd, podman, skopeo: install -D -m 0644 %s /etc/docker/certs.d/%s/ca.crt", ca, host),
 		fmt.Sprintf("docker trust, and docker with content trust: install -D -m 0644 %s ~/.docker/tls/%s/ca.crt", ca, host),
 		"containerd: what sealgate doctor --emit containerd prints",
 		fmt.Sprintf("all others, by the system's store: install -m 0644 %s /usr/local/share/ca-certificates/sealgate.crt && update-ca-certificates", ca),
 	}
+	if _, port, err := net.SplitHostPort(listen); err == nil && port != "443" && port != "0" && !strings.Contains(host, ":") {
+		lines = append(lines, fmt.Sprintf("where the port is typed with the name, it belongs in the name of the directory: %s:%s", host, port))
+	}
+	return lines
 }
 
 const (

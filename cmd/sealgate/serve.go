@@ -41,7 +41,7 @@ Listeners for the operator, where they are configured:
 
 Exit codes: 0 stopped, every request was answered; 1 it could not start, failed,
 or cut requests off at the end of drain-timeout; 2 bad usage or configuration.`,
-		Args: cobra.NoArgs,
+		Args: noReference,
 	}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
