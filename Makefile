@@ -6,7 +6,7 @@ GOVULNCHECK := v1.8.0
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
 # How long each target of `make fuzz-short` and `make fuzz` runs.
-FUZZSHORT := 10s
+FUZZSHORT := 5s
 FUZZLONG  := 10m
 
 LOG := .cache/log
