@@ -46,12 +46,17 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 		return false, nil
 	}
 	path, query, _ := strings.Cut(target, "?")
-	known, now := g.realms.known.Load(), g.auth.now()
+	known := g.realms.known.Load()
+	there, looks := known != nil && slices.Contains(known.paths, path), looksLikeToken(r, query)
+	if !there && !looks {
+		return false, nil
+	}
+	now := g.auth.now()
 	fresh := known != nil && now.Before(known.until)
-	if fresh && known.err == nil && now.After(known.until.Add(-realmsEarly)) && slices.Contains(known.paths, path) {
+	if fresh && known.err == nil && there && now.After(known.until.Add(-realmsEarly)) {
 		g.realms.flights.DoChan("", g.askForRealms(r.Context())) // nobody waits for it
 	}
-	if !fresh && (looksLikeToken(r, query) || known != nil && slices.Contains(known.paths, path)) && validTokenPath(path) {
+	if !fresh && validTokenPath(path) {
 		asked, err := join(r.Context(), &g.realms.flights, "", probeTimeout, func(ctx context.Context) (*realmsKnown, error) { return g.fetchRealms(ctx), nil })
 		if err != nil {
 			return false, err
@@ -61,7 +66,7 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 	switch {
 	case !fresh:
 		return false, nil
-	case known.err != nil && looksLikeToken(r, query) && validTokenPath(path):
+	case known.err != nil && looks && validTokenPath(path):
 		return false, known.err
 	}
 	return slices.Contains(known.paths, path), nil
@@ -73,6 +78,9 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 func looksLikeToken(r *http.Request, query string) bool {
 	if r.Method == http.MethodPost {
 		return strings.HasPrefix(r.Header.Get("Content-Type"), urlencoded)
+	}
+	if query == "" {
+		return false
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		switch key, _, _ := strings.Cut(pair, "="); key {
