@@ -272,6 +272,14 @@ const (
 	DockerConfig CredentialsKind = "docker-config"
 )
 
+// written is the kind as proxy.yaml has it.
+func (k CredentialsKind) written() string {
+	if k == Password {
+		return "{username: …, password-file: …}"
+	}
+	return string(k)
+}
+
 // Credentials are what a server is shown: one of the words passthrough,
 // anonymous and docker-config, or {username, password-file}.
 type Credentials struct {

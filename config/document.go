@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -108,7 +109,7 @@ func (r *report) syntax(err error, data []byte) {
 		message = "an alias of something that does not exist" + hint
 	case strings.Contains(message, "alphabetic or numeric character"):
 		message += hint
-	case strings.Contains(message, "tab character"):
+	case strings.Contains(message, "tab character"), strings.Contains(message, "cannot start any token") && slices.ContainsFunc(strings.Split(string(data), "\n"), tabIndent.MatchString):
 		line = lineFrom(data, line, tabIndent.MatchString)
 		message = "a tab in the indentation: use spaces"
 	case unfinished.MatchString(message):

@@ -322,7 +322,7 @@ func (v *validator) named(key string, hosts []string, what string) {
 // push checks that whoever writes is known to the registry.
 func (v *validator) push(key string, r *Registry) {
 	v.require(key, !r.Push || r.Credentials.Kind == Passthrough,
-		"true needs credentials: passthrough, so that the registry knows who pushes: this registry has %s", r.Credentials.Kind)
+		"true needs credentials: passthrough, so that the registry knows who pushes: this registry has %s", r.Credentials.Kind.written())
 }
 
 func (v *validator) credentials(key string, c Credentials) {
@@ -369,7 +369,7 @@ func (v *validator) notary(path string, r *Registry) {
 	}
 	v.credentials(at("credentials"), n.Credentials)
 	v.require(at("writes"), !n.Writes || r.Credentials.Kind == Passthrough,
-		"true needs credentials: passthrough, so that Notary knows who publishes: this registry has %s", r.Credentials.Kind)
+		"true needs credentials: passthrough, so that Notary knows who publishes: this registry has %s", r.Credentials.Kind.written())
 }
 
 func (v *validator) contentTrust() {

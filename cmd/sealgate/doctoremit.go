@@ -66,6 +66,9 @@ func endpoints(ctx context.Context, cfg *config.Config, f *doctorFlags) (all []c
 		if err != nil {
 			return nil, nil, err
 		}
+		if note := anotherPort(cfg, address, ownName(reg)); note != "" {
+			notes = append(notes, clientfiles.File{Says: []string{reg.Name + ": " + note}})
+		}
 		e := clientfiles.Endpoint{Registry: reg.Name, Address: address, Plain: cfg.TLS.PlainHTTP != nil && !cfg.TLS.PlainHTTP.BehindTLSProxy, CA: ca}
 		if f.emit == "dns" || f.emit == "kubernetes" {
 			if e.Addresses, err = addressesOf(ctx, address, f.ips); err != nil {
@@ -78,6 +81,23 @@ func endpoints(ctx context.Context, cfg *config.Config, f *doctorFlags) (all []c
 		return nil, nil, usage("--registry %q: no registry of that name is configured", f.registry)
 	}
 	return all, notes, nil
+}
+
+// anotherPort says that clients of a registry's own name come to another port than
+// the one listened on; it is empty where they do not, or a TLS proxy is in between.
+func anotherPort(cfg *config.Config, address, own string) string {
+	_, listens, err := net.SplitHostPort(cfg.Listen)
+	if behind := cfg.TLS.PlainHTTP; address != own || err != nil || listens == "0" || behind != nil && behind.BehindTLSProxy {
+		return ""
+	}
+	port := "443"
+	if _, typed, err := net.SplitHostPort(own); err == nil {
+		port = typed
+	}
+	if port == listens {
+		return ""
+	}
+	return "clients come to port " + port + " of " + hostPart(own) + ", and proxy.yaml has Sealgate listen on " + listens + ": lead the one to the other, or change listen."
 }
 
 // authorityFor is the CA that clients have to be told: that of the file, or the

@@ -33,6 +33,8 @@ func TestDoctorEmitsTheAddressAtWhichClientsReachSealgate(t *testing.T) {
 		says, not    string
 	}{
 		{"the registry's own name needs a CA at most", goodConfig, []string{"--emit", "docker"}, "registry.example.com: Sealgate stands at the registry's own name", "daemon.json"},
+		{"the registry's own name, at another port than that of listen", hubConfig("registry-1.docker.io"), []string{"--emit", "containerd"}, "clients come to port 443 of registry-1.docker.io, and proxy.yaml has Sealgate listen on 8443", ""},
+		{"the registry's own name, at the port of listen", strings.Replace(hubConfig("registry-1.docker.io"), ":8443", ":443", 1), []string{"--emit", "containerd"}, "docker.io: Sealgate stands", "clients come to port"},
 		{"a host of its own, at the port of listen", hubConfig("gate.example.com"), []string{"--emit", "docker"}, `"https://gate.example.com:8443"`, ""},
 		{"a host with its port", hubConfig(`"gate.example.com:5000"`), []string{"--emit", "podman"}, `location = "gate.example.com:5000"`, ""},
 		{"an address of the network before a loopback one", hubConfig("localhost, 127.0.0.1, gate.example.com"), []string{"--emit", "containerd"}, `[host."https://gate.example.com:8443"]`, "127.0.0.1"},
