@@ -31,12 +31,15 @@ var shapes = map[string]shape{
 	"application/vnd.docker.distribution.manifest.v1+json":      schema1,
 }
 
-// manifestTypes is our own Accept: the client's may leave out the signed type,
-// for which some registries convert what they have into something else.
-const manifestTypes = "application/vnd.oci.image.index.v1+json, " +
+// ManifestTypes is what current clients accept, as a value of Accept.
+const ManifestTypes = "application/vnd.oci.image.index.v1+json, " +
 	"application/vnd.oci.image.manifest.v1+json, " +
 	"application/vnd.docker.distribution.manifest.list.v2+json, " +
-	"application/vnd.docker.distribution.manifest.v2+json, " +
+	"application/vnd.docker.distribution.manifest.v2+json"
+
+// manifestTypes is our own Accept: the client's may leave out the signed type,
+// for which some registries convert what they have into something else.
+const manifestTypes = ManifestTypes + ", " +
 	"application/vnd.oci.artifact.manifest.v1+json, " +
 	"application/vnd.docker.distribution.manifest.v1+prettyjws, " +
 	"application/vnd.docker.distribution.manifest.v1+json, " +

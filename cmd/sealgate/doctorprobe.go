@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,10 +10,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/upstream"
 )
 
 // prober asks registries as a client without credentials does. It is safe for
@@ -53,10 +56,6 @@ func (o outcome) String() string {
 	}
 	return fmt.Sprintf("refused with status %d", o.status)
 }
-
-// manifestTypes is what current clients accept, on one line.
-const manifestTypes = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " +
-	"application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
 
 // gate asks Sealgate for the canary. Where it has no registry for its address alone
 // (mirror-hosts), it is asked from then on as containerd does, by ns.
@@ -125,56 +124,19 @@ func (p prober) ask(ctx context.Context, method string, base *url.URL, path stri
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, body, err
 	}
-	realm, ok := bearerRealm(resp.Header.Get("WWW-Authenticate"), base)
-	if !ok {
+	realm := upstream.TokenURL(base, resp.Header)
+	if realm == nil {
 		return resp, body, nil
 	}
-	answer, text, err := p.once(ctx, http.MethodGet, realm, "")
+	answer, text, err := p.once(ctx, http.MethodGet, realm.String(), "")
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask for a token: %w", err)
 	}
-	var token struct {
-		Token  string
-		Access string `json:"access_token"`
-	}
-	if answer.StatusCode != http.StatusOK || json.Unmarshal(text, &token) != nil {
+	token, _, err := upstream.ReadToken(bytes.NewReader(text))
+	if answer.StatusCode != http.StatusOK || err != nil {
 		return resp, body, nil // none for us: the 401 stands
 	}
-	if token.Token == "" {
-		token.Token = token.Access
-	}
-	return p.once(ctx, method, target, token.Token)
-}
-
-var parameter = regexp.MustCompile(`([a-z]+)="([^"]*)"`)
-
-// bearerRealm is the URL at which a challenge sends for a token. A server that is
-// asked by TLS does not send us to one without.
-func bearerRealm(challenge string, base *url.URL) (string, bool) {
-	rest, ok := strings.CutPrefix(challenge, "Bearer ")
-	if !ok {
-		return "", false
-	}
-	query, realm := url.Values{}, ""
-	for _, m := range parameter.FindAllStringSubmatch(rest, -1) {
-		switch m[1] {
-		case "realm":
-			realm = m[2]
-		case "service", "scope":
-			query.Add(m[1], m[2])
-		}
-	}
-	u, err := url.Parse(realm)
-	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && base.Scheme == "http") {
-		return "", false
-	}
-	for name, values := range u.Query() {
-		for _, value := range values {
-			query.Add(name, value)
-		}
-	}
-	u.RawQuery = query.Encode()
-	return u.String(), true
+	return p.once(ctx, method, target, token)
 }
 
 // probeLimit is how long one answer may take, largestAnswer how long it may be.
@@ -192,7 +154,7 @@ func (p prober) once(ctx context.Context, method, target, token string) (*http.R
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Header.Set("Accept", manifestTypes)
+	req.Header.Set("Accept", proxy.ManifestTypes)
 	req.Header.Set("User-Agent", "sealgate-doctor")
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)

@@ -19,6 +19,18 @@ const maxRealm = 1 << 10
 // the server itself is spoken to so, on the server's own host and port or on
 // one of those listed.
 func (l *Login) realm(text string) (*url.URL, error) {
+	u, err := realmOf(l.opts.Server, text)
+	if err != nil || l.isHome(u) {
+		return u, err
+	}
+	if !Listed(l.opts.Realms, u) {
+		return nil, fmt.Errorf("%w: %s sends us for tokens to %.100q: where that is right, add it to realms", ErrRealm, l.opts.Server.Host, strings.ToLower(u.Host))
+	}
+	return u, nil
+}
+
+// realmOf is what of that holds on whatever host the token server is.
+func realmOf(server *url.URL, text string) (*url.URL, error) {
 	if text == "" || len(text) > maxRealm {
 		return nil, fmt.Errorf("%w: %d bytes are not the length of an address", ErrRealm, len(text))
 	}
@@ -27,16 +39,12 @@ func (l *Login) realm(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: it is not an absolute address", ErrRealm)
 	}
 	switch {
-	case u.Scheme != "https" && (u.Scheme != "http" || l.opts.Server.Scheme != "http"):
+	case u.Scheme != "https" && (u.Scheme != "http" || server.Scheme != "http"):
 		return nil, fmt.Errorf("%w: the scheme %.20q of a token server at %.100q is not https", ErrRealm, u.Scheme, u.Host)
 	case u.User != nil:
 		return nil, fmt.Errorf("%w: it holds a user name", ErrRealm)
 	case u.Fragment != "" || strings.Contains(text, "#"):
 		return nil, fmt.Errorf("%w: it holds a fragment", ErrRealm)
-	case l.isHome(u):
-		return u, nil
-	case !Listed(l.opts.Realms, u):
-		return nil, fmt.Errorf("%w: %s sends us for tokens to %.100q: where that is right, add it to realms", ErrRealm, l.opts.Server.Host, strings.ToLower(u.Host))
 	}
 	return u, nil
 }
@@ -90,4 +98,20 @@ func Realms(h http.Header) []string {
 		}
 	}
 	return realms
+}
+
+// TokenURL is where an answer's header sends for a token whoever has no
+// credentials: the URL of a GET, by the first Bearer challenge whose realm is an
+// address in the form that Login takes, on whatever host; nil where there is none.
+// It is hostile input: send no secret there. server is who answered.
+func TokenURL(server *url.URL, h http.Header) *url.URL {
+	for _, c := range parseChallenges(h["Www-Authenticate"]) {
+		if c.scheme != "bearer" {
+			continue
+		}
+		if realm, err := realmOf(server, c.params["realm"]); err == nil {
+			return wanting(realm, c.params["service"], c.params["scope"])
+		}
+	}
+	return nil
 }

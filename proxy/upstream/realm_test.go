@@ -92,3 +92,38 @@ func TestOnlyReadingIsAskedFor(t *testing.T) {
 		}
 	}
 }
+
+func TestWhereAnybodyAsksForAToken(t *testing.T) {
+	const scoped = `service="s",scope="repository:a/b:pull"`
+	long := strings.Repeat("x", maxRealm)
+	for _, tt := range []struct {
+		name, server string
+		challenges   []string
+		want         string
+	}{
+		{"any host", "https", []string{`Bearer realm="https://auth.example.com/token",` + scoped}, "https://auth.example.com/token?scope=repository%3Aa%2Fb%3Apull&service=s"},
+		{"a realm with a query", "https", []string{`Bearer realm="https://auth.example.com/token?a=1",service="s"`}, "https://auth.example.com/token?a=1&service=s"},
+		{"a realm alone", "https", []string{`bearer realm="https://auth.example.com/token"`}, "https://auth.example.com/token"},
+		{"after Basic", "https", []string{`Basic realm="r"`, `Bearer realm="https://auth.example.com/token"`}, "https://auth.example.com/token"},
+		{"after a realm that is refused", "https", []string{`Bearer realm="ftp://auth.example.com/", Bearer realm="https://auth.example.com/token"`}, "https://auth.example.com/token"},
+		{"http where the server is asked so", "http", []string{`Bearer realm="http://auth.example.com/token"`}, "http://auth.example.com/token"},
+		{"http elsewhere", "https", []string{`Bearer realm="http://auth.example.com/token"`}, ""},
+		{"a user name", "https", []string{`Bearer realm="https://u:p@auth.example.com/token"`}, ""},
+		{"a file", "http", []string{`Bearer realm="file:///etc/passwd"`}, ""},
+		{"a realm that is too long", "https", []string{`Bearer realm="https://auth.example.com/` + long + `"`}, ""},
+		{"a realm in the value of another parameter", "https", []string{`Bearer error="realm=\"https://auth.example.com/\""`}, ""},
+		{"a challenge in bad form", "https", []string{`Bearer realm="https://auth.example.com/token`}, ""},
+		{"Basic alone", "https", []string{`Basic realm="https://auth.example.com/token"`}, ""},
+		{"none", "https", nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if u := TokenURL(&url.URL{Scheme: tt.server, Host: "registry.example.com"}, http.Header{"Www-Authenticate": tt.challenges}); u != nil {
+				got = u.String()
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

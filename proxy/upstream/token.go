@@ -140,7 +140,7 @@ func (l *Login) grantFor(ctx context.Context, key grantKey, secret Secret) *gran
 	if resp.StatusCode != http.StatusOK {
 		return failure(refusal(resp, req.URL.Host))
 	}
-	token, life, err := readToken(resp.Body)
+	token, life, err := ReadToken(resp.Body)
 	if err != nil {
 		return failure(&LoginError{Why: "its token server gave no token", Err: fmt.Errorf("token server %s: %w", req.URL.Host, err)})
 	}
@@ -169,18 +169,24 @@ func tokenRequest(ctx context.Context, key grantKey, secret Secret) (*http.Reque
 		req := &http.Request{Method: http.MethodPost, URL: realm, Header: header, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 		return req.WithContext(ctx), nil
 	}
-	query := realm.Query()
-	if key.service != "" {
-		query.Set("service", key.service)
-	}
-	for resource := range strings.FieldsSeq(key.scope) {
-		query.Add("scope", resource)
-	}
-	realm.RawQuery = query.Encode()
 	if basic := secret.basic(); basic != "" {
 		header.Set("Authorization", basic)
 	}
-	return (&http.Request{Method: http.MethodGet, URL: realm, Header: header}).WithContext(ctx), nil
+	return (&http.Request{Method: http.MethodGet, URL: wanting(realm, key.service, key.scope), Header: header}).WithContext(ctx), nil
+}
+
+// wanting is realm with what a token is wanted for.
+func wanting(realm *url.URL, service, scope string) *url.URL {
+	query := realm.Query()
+	if service != "" {
+		query.Set("service", service)
+	}
+	for resource := range strings.FieldsSeq(scope) {
+		query.Add("scope", resource)
+	}
+	u := *realm
+	u.RawQuery = query.Encode()
+	return &u
 }
 
 // refusal says what a token server answered instead of a token. Nothing of its
@@ -201,8 +207,9 @@ func refusal(resp *http.Response, host string) *LoginError {
 	return e
 }
 
-// readToken reads a token server's answer.
-func readToken(body io.Reader) (token string, life time.Duration, err error) {
+// ReadToken reads a token server's answer: a token that can be sent in a header,
+// and how long it lives. The error does not repeat any of it.
+func ReadToken(body io.Reader) (token string, life time.Duration, err error) {
 	raw, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {
 		return "", 0, err
