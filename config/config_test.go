@@ -445,7 +445,7 @@ func TestWarnings(t *testing.T) {
 			"credentials of our own, and whoever comes",
 			strings.NewReplacer("tls: {plain-http: {}}", "listen: ':8443'\nstate-dir: /s\ntls: {self-signed: {}}",
 				"name: registry.example.com:5000", "name: registry.example.com:5000\n    credentials: docker-config").Replace(minimal),
-			[]string{"tls.self-signed.hosts: has none of the hosts of registry.example.com:5000 (registry.example.com:5000), so that", "storage: ", `registries[0].credentials: whoever reaches ":8443" can read`, "registries[0].name: no pin"},
+			[]string{"tls.self-signed.hosts: no certificate for any of the hosts of registry.example.com:5000 (registry.example.com:5000)", "storage: ", `registries[0].credentials: whoever reaches ":8443" can read`, "registries[0].name: no pin"},
 		},
 		{
 			"a certificate for one of the hosts",
@@ -500,5 +500,33 @@ func TestSignatureTagsPassWherePushIs(t *testing.T) {
 		if got := c.Registries[0].SignatureTags; got != want {
 			t.Errorf("%q: got %s, want %s", keys, got, want)
 		}
+	}
+}
+
+func TestCertificatesThatClientsWillNotBelieveAreWarnedOf(t *testing.T) {
+	data := strings.Replace(minimal, "tls: {plain-http: {}}", "tls: {files: {cert: tls.crt, key: tls.key}}", 1)
+	const none = "tls.files: no certificate for any of the hosts of registry.example.com:5000 "
+	valid, expired := time.Unix(1<<31, 0), time.Unix(1<<33, 0)
+	for _, test := range []struct {
+		name, hosts string
+		now         time.Time
+		want        []string
+	}{
+		{"one of the hosts", "registry.example.com, localhost", valid, nil},
+		{"one of the hosts, with its port", `"localhost:8443"`, valid, nil},
+		{"any host", `"*"`, valid, nil},
+		{"none of the hosts", "registry.example.com, 127.0.0.1", valid, []string{none + "(registry.example.com, 127.0.0.1)"}},
+		{"expired", "localhost", expired, []string{`tls.files: the certificate "`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := mustParse(t, strings.Replace(data, "name: registry.example.com:5000", "name: registry.example.com:5000\n    hosts: ["+test.hosts+"]", 1), fixtures(t))
+			var got []string
+			c.certificateWarnings(test.now, func(key, format string, args ...any) {
+				got = append(got, key+": "+fmt.Sprintf(format, args...))
+			})
+			if !slices.EqualFunc(got, test.want, strings.HasPrefix) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
 	}
 }

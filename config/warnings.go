@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net"
@@ -17,7 +19,7 @@ func (c *Config) Warnings() []string {
 	warn := func(key, format string, args ...any) {
 		all = append(all, key+": "+fmt.Sprintf(format, args...))
 	}
-	c.certificateWarnings(warn)
+	c.certificateWarnings(time.Now(), warn)
 	if c.TLS.ACME != nil && c.TLS.ACME.HTTPListen == "" && c.Clients != nil && c.Clients.Allow != nil {
 		warn("tls.acme", "the ACME server has to connect to listen, and clients.allow closes it to strangers: set http-listen, which it does not close, unless that server is in one of its networks")
 	}
@@ -103,23 +105,54 @@ func (c *Config) Warnings() []string {
 	return all
 }
 
-// certificateWarnings are about registries that no client could reach: each of the
-// hosts that lead to one is missing in the certificate.
-func (c *Config) certificateWarnings(warn func(key, format string, args ...any)) {
-	if c.TLS.SelfSigned == nil {
+// certificateWarnings are about certificates that clients will not believe: they are
+// not valid now, or for none of the hosts of a registry.
+func (c *Config) certificateWarnings(now time.Time, warn func(key, format string, args ...any)) {
+	var key string
+	var covers func(host string) bool
+	switch t := c.TLS; {
+	case t.SelfSigned != nil:
+		key, covers = "tls.self-signed.hosts", func(host string) bool { return slices.Contains(t.SelfSigned.Hosts, host) }
+	case len(t.Files) > 0:
+		leaves := t.leaves()
+		for i, leaf := range leaves {
+			if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+				warn("tls.files", "the certificate %q is valid from %s to %s, and not now", t.Files[i].Cert, leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339))
+			}
+		}
+		key, covers = "tls.files", func(host string) bool {
+			return len(leaves) == 0 || slices.ContainsFunc(leaves, func(leaf *x509.Certificate) bool { return leaf.VerifyHostname(host) == nil })
+		}
+	default:
 		return
 	}
-	covered := func(host string) bool {
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		return host == AnyHost || slices.Contains(c.TLS.SelfSigned.Hosts, host)
-	}
 	for _, r := range c.Registries {
-		if hosts := slices.Concat(r.Hosts, r.MirrorHosts); !slices.ContainsFunc(hosts, covered) {
-			warn("tls.self-signed.hosts", "has none of the hosts of %s (%s), so that its clients believe no certificate: add those that they use", r.Name, strings.Join(hosts, ", "))
+		if hosts := slices.Concat(r.Hosts, r.MirrorHosts); !slices.ContainsFunc(hosts, func(host string) bool { return host == AnyHost || covers(withoutPort(host)) }) {
+			warn(key, "no certificate for any of the hosts of %s (%s): its clients will not believe Sealgate; add those that they use", r.Name, strings.Join(hosts, ", "))
 		}
 	}
+}
+
+// leaves are the certificates of Files, in their order; none where one cannot be
+// read any more.
+func (t TLS) leaves() []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, pair := range t.Files {
+		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
+		if err != nil {
+			return nil
+		}
+		all = append(all, cert.Leaf)
+	}
+	return all
+}
+
+// withoutPort is the host of an entry of Registry.Hosts.
+func withoutPort(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return host
 }
 
 // credentialsWarnings are about the credentials of Sealgate's own.

@@ -72,6 +72,7 @@ func TestExitCodes(t *testing.T) {
 		{"inspect refuses an empty tag", []string{"inspect", "--config", good, "app:"}, exitUsage, "a tag is expected"},
 		{"inspect refuses what is no repository", []string{"inspect", "--config", good, "a/../../x?y"}, exitUsage, "not a repository"},
 		{"inspect refuses what is no tag", []string{"inspect", "--config", good, "app:no such tag!"}, exitUsage, "not a repository"},
+		{"the doctor pulls with clients that it knows", []string{"doctor", "--proxy", "https://gate.example.com", "--registry", "docker.io", "--canary", "a:b", "--pull", "dcoker"}, exitUsage, "one of crictl, docker, podman, skopeo is expected"},
 		{"log flags are checked by every command", []string{"check", "--config", good, "--log-level", "bogus"}, exitUsage, "bogus"},
 		{"inspect cannot know with Notary down", []string{"inspect", "--config", good, "app:1"}, exitUnknown, "connection refused"},
 		{"inspect of a repository cannot know with Notary down", []string{"inspect", "--config", good, "app"}, exitUnknown, "connection refused"},

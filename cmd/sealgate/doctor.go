@@ -90,6 +90,11 @@ func (f *doctorFlags) check(cmd *cobra.Command) error {
 			return usage("--%s has no meaning %s", name, use)
 		}
 	}
+	for _, client := range f.pulls {
+		if !slices.Contains(pullers(), client) {
+			return usage("--pull %q: one of %s is expected", client, strings.Join(pullers(), ", "))
+		}
+	}
 	switch {
 	case f.emit != "" && !slices.Contains(emitted(), f.emit):
 		return usage("--emit %q: one of %s is expected", f.emit, strings.Join(emitted(), ", "))
