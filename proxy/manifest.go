@@ -126,29 +126,22 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		return m, nil // another flight has just landed
 	}
 	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
-	resp, err := g.ask(ctx, g.manifestUpstream, http.MethodGet, route, authorization)
-	if err != nil {
-		return nil, errUpstream(err)
-	}
-	defer upstream.Discard(resp)
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound:
-		return nil, errNotInRegistry(digest)
-	default:
-		return nil, g.refused(resp)
-	}
-	body, err := readManifest(resp, digest.String())
+	resp, err := g.askForManifest(ctx, route, authorization, errNotInRegistry(digest))
 	if err != nil {
 		return nil, err
 	}
-	if isSchema1(resp.Header.Get("Content-Type")) {
+	defer upstream.Discard(resp)
+	body, contentType, err := readManifest(resp, digest.String())
+	if err != nil {
+		return nil, err
+	}
+	if isSchema1(contentType) {
 		return nil, errNotServed(digest) // before the digest, which schema 1 has of its payload alone
 	}
 	if claimed := resp.Header.Get("Docker-Content-Digest"); claimed != "" && claimed != digest.String() {
 		return nil, badGateway("upstream-mismatch", "the registry answered for another digest than the signed %s", digest)
 	}
-	m, err := content.Check(digest, body, resp.Header.Get("Content-Type"))
+	m, err := content.Check(digest, body, contentType)
 	if err != nil {
 		return nil, badGateway("upstream-mismatch", "the registry's bytes do not match the signed digest %s", digest)
 	}
@@ -165,21 +158,39 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	return m, nil
 }
 
-// readManifest reads the body of an answer with a manifest. The error is an
-// *Error that calls it what.
-func readManifest(resp *http.Response, what string) ([]byte, error) {
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, badGateway("upstream-encoding", "the registry sent %s encoded", what)
-	}
-	if resp.ContentLength > maxManifest {
-		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+// askForManifest asks the registry, with a client's credentials, for a manifest
+// that a client is to get. The answer has status 200, and the caller closes it. The
+// error is missing where there is none, else an *Error.
+func (g *gate) askForManifest(ctx context.Context, route Route, authorization string, missing error) (*http.Response, error) {
+	resp, err := g.ask(ctx, g.manifestUpstream, http.MethodGet, route, authorization)
 	if err != nil {
 		return nil, errUpstream(err)
 	}
-	if len(body) > maxManifest {
-		return nil, badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
 	}
-	return body, nil
+	upstream.Discard(resp)
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, missing
+	}
+	return nil, g.refused(resp)
+}
+
+// readManifest reads an answer with a manifest: the body, and the Content-Type as
+// it is sent. The error is an *Error that calls the manifest what.
+func readManifest(resp *http.Response, what string) (body []byte, contentType string, err error) {
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, "", badGateway("upstream-encoding", "the registry sent %s encoded", what)
+	}
+	if resp.ContentLength > maxManifest {
+		return nil, "", badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
+	}
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxManifest+1))
+	if err != nil {
+		return nil, "", errUpstream(err)
+	}
+	if len(body) > maxManifest {
+		return nil, "", badGateway("upstream-oversize", "the registry sent more than %d bytes for %s", maxManifest, what)
+	}
+	return body, resp.Header.Get("Content-Type"), nil
 }

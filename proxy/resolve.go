@@ -76,7 +76,7 @@ func (g *gate) checked(ctx context.Context, route Route) (*resolved, error) {
 	case isSchema1(resp.Header.Get("Content-Type")):
 		return nil, ErrSchema1
 	}
-	body, err := readManifest(resp, route.Reference)
+	body, contentType, err := readManifest(resp, route.Reference)
 	if err != nil {
 		return nil, err
 	}
@@ -84,13 +84,13 @@ func (g *gate) checked(ctx context.Context, route Route) (*resolved, error) {
 	if claimed := resp.Header.Get("Docker-Content-Digest"); claimed != "" && claimed != made.Digest {
 		return nil, fmt.Errorf("%w: it says %.80q of bytes whose digest is %s", ErrMismatch, claimed, made.Digest)
 	}
-	if err := oneReading(body, resp.Header.Get("Content-Type")); err != nil {
+	if err := oneReading(body, contentType); err != nil {
 		if errors.Is(err, errSchema1) {
 			return nil, ErrSchema1
 		}
 		return nil, fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
-	made.MediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type")) // oneReading has read it
+	made.MediaType, _, _ = mime.ParseMediaType(contentType) // oneReading has read it
 	return made, nil
 }
 

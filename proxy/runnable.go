@@ -139,25 +139,19 @@ func (j *judgement) question(ctx context.Context, route Route, header ...string)
 
 // entry fetches a manifest that an index lists. The error is errSchema1 or an
 // *Error.
-func (j *judgement) entry(ctx context.Context, digest string) (body []byte, mediaType string, err error) {
+func (j *judgement) entry(ctx context.Context, digest string) (body []byte, contentType string, err error) {
 	resp, err := j.question(ctx, Route{Kind: ManifestByDigest, Repository: j.repo.name, Reference: digest})
 	if err != nil {
 		return nil, "", err
 	}
 	defer upstream.Discard(resp)
-	if body, err = readManifest(resp, digest); err != nil {
-		return nil, "", err
-	}
-	mediaType = resp.Header.Get("Content-Type")
-	if err := oneReading(body, mediaType); errors.Is(err, errSchema1) {
-		return nil, "", err // before the digest, which schema 1 has of its payload alone
-	} else if err != nil {
-		return nil, "", errNoSignatures(digest, err)
+	if body, contentType, err = readSignatures(resp, digest); err != nil {
+		return nil, "", err // schema 1 before the digest, which it has of its payload alone
 	}
 	if !matchesDigest(digest, body) {
 		return nil, "", badGateway("upstream-mismatch", "the registry's bytes do not match the digest %s", digest)
 	}
-	return body, mediaType, nil
+	return body, contentType, nil
 }
 
 // head fetches the first bytes of a layer. A layer that ends within them is

@@ -74,28 +74,19 @@ func errNoSignatures(what string, err error) *Error {
 // bytes, whatever the registry calls it.
 func (j *judgement) read(ctx context.Context, route Route) (*content.Manifest, error) {
 	route.Repository = j.repo.name
-	resp, err := j.ask(ctx, j.manifestUpstream, http.MethodGet, route, j.authorization)
-	if err != nil {
-		return nil, errUpstream(err)
-	}
-	defer upstream.Discard(resp)
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound:
-		return nil, errSignatureTag("unsigned", j.repo, route)
-	default:
-		return nil, j.refused(resp)
-	}
-	body, err := readManifest(resp, route.Reference)
+	resp, err := j.askForManifest(ctx, route, j.authorization, errSignatureTag("unsigned", j.repo, route))
 	if err != nil {
 		return nil, err
 	}
-	if err := oneReading(body, resp.Header.Get("Content-Type")); errors.Is(err, errSchema1) {
+	defer upstream.Discard(resp)
+	body, contentType, err := readSignatures(resp, route.Reference)
+	if errors.Is(err, errSchema1) {
 		return nil, errSignatureTag("runnable", j.repo, route)
-	} else if err != nil {
-		return nil, errNoSignatures(route.Reference, err)
 	}
-	m, err := content.Check(sha256.Sum256(body), body, resp.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	m, err := content.Check(sha256.Sum256(body), body, contentType)
 	if err != nil {
 		return nil, err
 	}
@@ -103,4 +94,19 @@ func (j *judgement) read(ctx context.Context, route Route) (*content.Manifest, e
 		return nil, badGateway("upstream-mismatch", "the registry's bytes for %s do not match the digest that it says they have", route.Reference)
 	}
 	return m, nil
+}
+
+// readSignatures is readManifest for what is about to be judged, in one reading.
+// The error is errSchema1 or an *Error.
+func readSignatures(resp *http.Response, what string) (body []byte, contentType string, err error) {
+	if body, contentType, err = readManifest(resp, what); err != nil {
+		return nil, "", err
+	}
+	switch err := oneReading(body, contentType); {
+	case errors.Is(err, errSchema1):
+		return nil, "", err
+	case err != nil:
+		return nil, "", errNoSignatures(what, err)
+	}
+	return body, contentType, nil
 }
