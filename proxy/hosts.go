@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"regexp"
@@ -108,7 +109,9 @@ func (h *hosts) find(host, target string) (*gate, error) {
 		case err != nil:
 			return nil, err
 		case given && among[ns] == nil:
-			return nil, errNamespace(ns)
+			refused := errNamespace(ns)
+			refused.Cause = fmt.Errorf("ns=%.130q", ns) // a host by its grammar; the rest of a query is not logged
+			return nil, refused
 		case given:
 			return among[ns].chosenBy(ns), nil
 		case g == nil:

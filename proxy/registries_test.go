@@ -238,3 +238,24 @@ func TestTwoRegistriesShareNothing(t *testing.T) {
 		t.Error("nobody was asked")
 	}
 }
+
+// TestTheLogHasTheNamespaceThatNobodyHas: nothing else in the line tells it.
+func TestTheLogHasTheNamespaceThatNobodyHas(t *testing.T) {
+	_, one := namedRegistry(t, "one.example.com", []string{"one.example.com"}, []string{"mirror.example.com"})
+	for query, cause := range map[string]any{"ns=evil.example&token=hunter2": `ns="evil.example"`, "ns=hunter2/x": nil} {
+		g := startGate(t, proxy.Options{Registries: []proxy.Registry{one}})
+		if a := g.rawGet("GET", "/v2/acme/app/manifests/1.0?"+query, "Host: mirror.example.com"); a.status != http.StatusMisdirectedRequest {
+			t.Errorf("got %v", a)
+		}
+		g.stop() // waits for the line
+		line := lines(t, g)[0]
+		if line["reason"] != "unknown-namespace" || line["cause"] != cause {
+			t.Errorf("%s: got %v", query, line)
+		}
+		for field, value := range line {
+			if text, ok := value.(string); ok && strings.Contains(text, "hunter2") {
+				t.Errorf("%s: %s repeats the query: %s", query, field, text)
+			}
+		}
+	}
+}
