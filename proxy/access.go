@@ -37,9 +37,9 @@ type record struct {
 	panicked bool
 	cut      bool // a panic ended the answer in the middle
 
-	// In mode permissive: what enforcing would have made of the request, and
-	// what the registry has for the tag.
-	would          string
+	would string // in mode permissive: what enforcing would have made of it
+	// upstreamDigest is what the registry has for a tag that trust did not decide
+	// about, or that was pushed.
 	upstreamDigest string
 }
 
@@ -187,9 +187,9 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	}
 	if rec.would != "" {
 		e.Str("would", rec.would)
-		if validDigest(rec.upstreamDigest) {
-			e.Str("upstream_digest", rec.upstreamDigest)
-		}
+	}
+	if validDigest(rec.upstreamDigest) {
+		e.Str("upstream_digest", rec.upstreamDigest)
 	}
 	if rec.target.Role != "" {
 		signed := rec.served

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
@@ -152,5 +153,36 @@ func TestASignedLengthThatDiffersIsLogged(t *testing.T) {
 	g.stop()
 	if got := lines(t, g)[0]; got["signed_length_differs"] != 7.0 {
 		t.Errorf("got %v", got)
+	}
+}
+
+// Whoever asks later which bytes were served unsigned, or pushed, has the line
+// alone.
+func TestWhatTheRegistryHasForATagIsLoggedWhereTrustDidNotDecide(t *testing.T) {
+	p := pushing(t, nil)
+	im := p.push("acme/app", "dev-1", "one")
+	for _, tt := range []struct {
+		name, method, tag, body string
+		policy                  proxy.Policy
+		want                    any
+	}{
+		{"an exempt tag", "GET", "dev-1", "", proxy.Policy{Exempt: []string{"dev-*"}}, im.digest},
+		{"its HEAD", "HEAD", "dev-1", "", proxy.Policy{Exempt: []string{"dev-*"}}, im.digest},
+		{"mode disabled", "GET", "dev-1", "", proxy.Policy{Mode: proxy.Disabled}, im.digest},
+		{"a tag that is not there", "GET", "dev-2", "", proxy.Policy{Mode: proxy.Disabled}, nil},
+		{"a push", "PUT", "dev-3", string(im.body), proxy.Policy{}, im.digest},
+		{"a push that is refused", "PUT", "dev-4", "{}", proxy.Policy{}, nil},
+		{"an unsigned tag", "GET", "dev-1", "", proxy.Policy{}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			reg := p.reg
+			reg.Policy = always(tt.policy)
+			g := gateFor(t, reg)
+			g.send(tt.method, "/v2/acme/app/manifests/"+tt.tag, tt.body, "Content-Type", dockerManifest)
+			g.stop()
+			if got := lines(t, g); len(got) != 1 || got[0]["upstream_digest"] != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

@@ -58,10 +58,14 @@ const (
 // retryAfter is what a 503 of our own asks for, in seconds.
 const retryAfter = 5
 
+// NoRouteMessage is what Sealgate says to a path that it does not serve, and no
+// other server: "sealgate doctor" knows it by that.
+const NoRouteMessage = "sealgate serves only the canonical paths of the registry API: manifests, blobs, referrers and tags/list of a repository"
+
 // The table of refusals. What is not built here is not said to a client.
 var (
 	errNoRoute = &Error{Status: http.StatusNotFound, Code: codeUnsupported, Reason: "no-route",
-		Message: "sealgate serves only the canonical paths of the registry API: manifests, blobs, referrers and tags/list of a repository"}
+		Message: NoRouteMessage}
 	errMethod = &Error{Status: http.StatusMethodNotAllowed, Code: codeUnsupported, Reason: "method",
 		Message: "this registry is read only: GET and HEAD are served", Header: http.Header{"Allow": {"GET, HEAD"}}}
 	errHost = &Error{Status: http.StatusMisdirectedRequest, Code: codeUnsupported, Reason: "unknown-host",

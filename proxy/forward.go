@@ -57,6 +57,15 @@ func (g *gate) forward(w http.ResponseWriter, r *http.Request, route Route) erro
 	return g.forwardJudged(w, r, route, func(resp *http.Response) error { return g.judge(r, route, resp) })
 }
 
+// forwardTag is forward for a tag that trust is not asked about; what the
+// registry had for it goes into the access line.
+func (g *gate) forwardTag(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
+	return g.forwardJudged(w, r, route, func(resp *http.Response) error {
+		rec.upstreamDigest = answeredDigest(r, resp)
+		return g.judge(r, route, resp)
+	})
+}
+
 func (g *gate) forwardJudged(w http.ResponseWriter, r *http.Request, route Route, judge func(*http.Response) error) error {
 	p := passage{
 		base: g.URL, via: g.Bodies, route: route, ns: g.ns,

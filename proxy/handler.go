@@ -207,7 +207,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	}
 	rec.routed(route)
 	if isWrite(r.Method, route.Kind) {
-		return g.serveWrite(w, r, route)
+		return g.serveWrite(w, r, route, rec)
 	}
 	switch route.Kind {
 	case Base:
@@ -227,6 +227,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		case policy.Mode == Permissive:
 			return g.watchTag(w, r, repo, route, rec)
 		}
+		return g.forwardTag(w, r, route, rec)
 	case Tags:
 		repo := g.repo(route.Repository)
 		policy := g.Policy(repo.gun)

@@ -81,7 +81,7 @@ func isWrite(method string, kind Kind) bool {
 // serveWrite puts a write to the server that it is for, with the client's own
 // credentials, and passes the answer back. Nothing of it depends on trust data:
 // what is pushed becomes visible when it is signed.
-func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route) error {
+func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
 	switch route.Kind {
 	case TrustCollection, TrustKey:
 		return g.writeTrust(w, r, route)
@@ -93,7 +93,7 @@ func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route) e
 		return err
 	}
 	if a.status < 300 {
-		g.wrote(r.Method, route, a)
+		g.wrote(r.Method, route, a, rec)
 	}
 	a.write(w)
 	return nil
@@ -101,7 +101,7 @@ func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route) e
 
 // wrote sees to what follows from a manifest or blob that was written or
 // deleted.
-func (g *gate) wrote(method string, route Route, a *written) {
+func (g *gate) wrote(method string, route Route, a *written, rec *record) {
 	gun := g.repo(route.Repository).gun
 	switch {
 	case method == http.MethodDelete && route.Kind == ManifestByDigest:
@@ -110,6 +110,9 @@ func (g *gate) wrote(method string, route Route, a *written) {
 		at := route
 		if digest := a.header.Get("Docker-Content-Digest"); validDigest(digest) {
 			at = Route{Kind: ManifestByDigest, Repository: route.Repository, Reference: digest}
+			if route.Kind == ManifestByTag {
+				rec.upstreamDigest = digest
+			}
 		}
 		a.header.Set("Location", at.Path())
 	}

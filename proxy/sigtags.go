@@ -55,6 +55,7 @@ func (g *gate) serveSignatures(w http.ResponseWriter, r *http.Request, repo repo
 	case runs:
 		return errSignatureTag("runnable", repo, route)
 	}
+	rec.upstreamDigest = m.Digest
 	writeManifest(w, r, m)
 	return nil
 }

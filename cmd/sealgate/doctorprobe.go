@@ -74,6 +74,14 @@ func (p prober) gate(ctx context.Context, of *patient) outcome {
 	return chosen
 }
 
+// isSealgate is whether the server at base answers as Sealgate does to a path
+// that it serves nobody. Any other server refuses a tag that it does not have,
+// which proves nothing.
+func (p prober) isSealgate(ctx context.Context, base *url.URL) bool {
+	resp, body, err := p.ask(ctx, http.MethodGet, base, "/v2/_catalog")
+	return err == nil && resp.StatusCode == http.StatusNotFound && bytes.Contains(body, []byte(proxy.NoRouteMessage))
+}
+
 // tag asks base for repository:tag: HEAD, and GET where that gave no digest, since
 // HEAD can say yes to a client that GET then refuses (denial: strict-mirror).
 func (p prober) tag(ctx context.Context, base *url.URL, repository, tag string) outcome {

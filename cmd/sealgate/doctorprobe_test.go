@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/sealgate/sealgate/proxy"
 )
 
 // shop is a registry with one repository, which refuses everything but these tags
@@ -21,6 +23,9 @@ func shop(t *testing.T, refusal string, tags map[string]string) *httptest.Server
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tag := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
 		switch digest := tags[tag]; {
+		case r.URL.Path == "/v2/_catalog" && refusal == "no trust data": // it plays Sealgate
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, proxy.NoRouteMessage)
 		case strings.HasSuffix(r.URL.Path, "/tags/list"):
 			var list []string
 			for tag := range tags {
@@ -86,6 +91,14 @@ func TestDoctorProvesAHoleWithTheCanary(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 	})
+	t.Run("what is taken for Sealgate is another server", func(t *testing.T) {
+		other := shop(t, "manifest unknown", nil)
+		code, report, _ := doctorOf(t, other, other)
+		wantFindings(t, &report, "unknown|network||is no Sealgate, and refuses it with status 404", "hole|network||answers this host", "note|network||the canary is not there")
+		if code != exitFailed {
+			t.Errorf("exit %d", code)
+		}
+	})
 	t.Run("Sealgate serves it", func(t *testing.T) {
 		open := shop(t, "", map[string]string{"unsigned": "sha256:aa"})
 		code, report, _ := doctorOf(t, open, open)
@@ -113,6 +126,9 @@ func TestDoctorTakesNoMisdirectedRequestForARefusal(t *testing.T) {
 			switch ns := r.URL.Query().Get("ns"); {
 			case of == "" || ns != of && ns != r.Host:
 				w.WriteHeader(http.StatusMisdirectedRequest)
+			case r.URL.Path == "/v2/_catalog":
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = io.WriteString(w, proxy.NoRouteMessage)
 			default:
 				w.Header().Set("Docker-Content-Digest", "sha256:aa")
 				w.WriteHeader(status)
