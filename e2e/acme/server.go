@@ -6,9 +6,11 @@ package acme
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -71,6 +73,10 @@ func Start(t testing.TB, o Options) *Server {
 		if r.URL.Path == "/order-plz" && r.Method == http.MethodPost {
 			s.orders.Add(1)
 		}
+		if r.URL.Path == wfe.DirectoryPath && o.Life > 0 {
+			withoutSuggestions(w, r, handler)
+			return
+		}
 		handler.ServeHTTP(w, r)
 	}))
 	server.Config.ErrorLog = silent
@@ -82,6 +88,24 @@ func Start(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// withoutSuggestions answers with a directory that has no place where a client
+// could ask when to renew (RFC 9773). Pebble suggests a day before or after what
+// it finds right, which of certificates that last seconds is any moment, the last
+// one too.
+func withoutSuggestions(w http.ResponseWriter, r *http.Request, pebble http.Handler) {
+	answer := httptest.NewRecorder()
+	pebble.ServeHTTP(answer, r)
+	var directory map[string]any
+	if err := json.Unmarshal(answer.Body.Bytes(), &directory); err != nil {
+		panic(err) // nobody else wrote it
+	}
+	delete(directory, "renewalInfo")
+	maps.Copy(w.Header(), answer.Header())
+	w.Header().Del("Content-Length")
+	w.WriteHeader(answer.Code)
+	_ = json.NewEncoder(w).Encode(directory) // whoever asked is gone otherwise
 }
 
 // Cut makes every request to the server fail, Restore ends that.
