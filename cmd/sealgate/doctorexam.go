@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -104,11 +104,10 @@ func examine(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 	ask := prober{transport}
 	report := &diagnosis{Proxy: p.gate.String(), Registry: p.registry, Canary: p.canary()}
 	gate := ask.gate(ctx, &p)
-	sealgate := ask.isSealgate(ctx, p.gate)
-	report.gate(p, gate, sealgate)
-	if !sealgate && !gate.served() && gate.err == nil {
-		gate.err = errNoSealgate // so that nothing is compared with its answers
+	if gate.refused() && !ask.isSealgate(ctx, p.gate) {
+		gate.err = fmt.Errorf("what answers there is no Sealgate, and refuses it with status %d: name Sealgate with --proxy", gate.status)
 	}
+	report.gate(p, gate)
 	fallback := report.origins(ctx, ask, p, gate)
 	h := host{root: root, registry: p.registry, gate: p.gate.Host, fallback: fallback, report: report}
 	h.examine()
@@ -127,11 +126,8 @@ func examine(ctx context.Context, stdout io.Writer, f *doctorFlags) error {
 	return nil
 }
 
-var errNoSealgate = errors.New("no Sealgate")
-
-// gate reports what Sealgate did with the canary, where it was Sealgate that was
-// asked.
-func (d *diagnosis) gate(p patient, o outcome, sealgate bool) {
+// gate reports what Sealgate did with the canary.
+func (d *diagnosis) gate(p patient, o outcome) {
 	switch {
 	case o.served():
 		d.add(levelHole, "network", "", "Sealgate itself serves the canary %s, as %s: it is signed or exempt, or not enforced", p.canary(), o.digest)
@@ -139,8 +135,6 @@ func (d *diagnosis) gate(p patient, o outcome, sealgate bool) {
 		d.add(levelUnknown, "network", "", "whether Sealgate refuses the canary: %s is no address at which it has %s (status %d): name another with --proxy, or add it to hosts", p.gate.Host, p.registry, o.status)
 	case o.undecided():
 		d.add(levelUnknown, "network", "", "whether Sealgate at %s refuses the canary: %s", p.gate.Host, o)
-	case !sealgate:
-		d.add(levelUnknown, "network", "", "whether Sealgate refuses the canary: what answers at %s is no Sealgate, and refuses it with status %d: name Sealgate with --proxy", p.gate.Host, o.status)
 	case p.gate.RawQuery != "":
 		d.add(levelOK, "network", "", "Sealgate at %s refuses the canary, with status %d, to containerd, which names the registry there; other clients find none", p.gate.Host, o.status)
 	default:

@@ -41,6 +41,11 @@ func (o outcome) undecided() bool {
 	return o.err != nil || o.status == http.StatusUnauthorized || o.status == http.StatusTooManyRequests || o.status >= 500
 }
 
+// refused is whether the server said that it does not serve the tag.
+func (o outcome) refused() bool {
+	return !o.served() && !o.undecided() && o.status != http.StatusMisdirectedRequest
+}
+
 // sameRefusal is whether two servers refused in the same words, which name the
 // tag and the repository as Notary knows it: then they are one Sealgate.
 func (o outcome) sameRefusal(other outcome) bool {
