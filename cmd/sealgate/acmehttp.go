@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	stdlog "log"
 	"net"
@@ -39,12 +38,7 @@ func runChallenges(ctx context.Context, listener net.Listener, inst *instance) e
 		ErrorLog:          stdlog.New(debugLog{inst.log}, "", 0),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
+	group.Go(func() error { return serveOn(server, listener) })
 	group.Go(func() error {
 		<-ctx.Done()
 		return server.Close()

@@ -67,12 +67,7 @@ func (s *operatorSide) add(listener net.Listener, handler http.Handler, writeTim
 func (s *operatorSide) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, server := range s.servers {
-		group.Go(func() error {
-			if err := server.Serve(s.listeners[i]); !errors.Is(err, http.ErrServerClosed) {
-				return err
-			}
-			return nil
-		})
+		group.Go(func() error { return serveOn(server, s.listeners[i]) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()

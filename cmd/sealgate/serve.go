@@ -171,13 +171,7 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 		DisableGeneralOptionsHandler: true,
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		err := serveOn(server, listener)
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
-		return err
-	})
+	group.Go(func() error { return serveOn(server, listener) })
 	group.Go(func() error {
 		<-ctx.Done()
 		timeout := inst.current.Load().cfg.DrainTimeout
@@ -197,11 +191,19 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 	return err
 }
 
+// serveOn serves until the server is closed or shut down, which is no error, or
+// the listener fails.
 func serveOn(server *http.Server, listener net.Listener) error {
+	var err error
 	if server.TLSConfig != nil {
-		return server.ServeTLS(listener, "", "")
+		err = server.ServeTLS(listener, "", "")
+	} else {
+		err = server.Serve(listener)
 	}
-	return server.Serve(listener)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
 }
 
 // debugLog takes what net/http has to say about connections, such as failed
