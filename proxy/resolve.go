@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
 )
 
@@ -94,21 +95,6 @@ func (g *gate) checked(ctx context.Context, route Route) (*resolved, error) {
 	return made, nil
 }
 
-// platform is as an index and an image's configuration have it.
-type platform struct {
-	OS           string `json:"os"`
-	Architecture string `json:"architecture"`
-	Variant      string `json:"variant"`
-}
-
-func (p platform) String() string {
-	text := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		text += "/" + p.Variant
-	}
-	return text
-}
-
 // maxPlatforms bounds how many are named.
 const maxPlatforms = 100
 
@@ -116,14 +102,14 @@ const maxPlatforms = 100
 // for the reader's eye alone.
 func (g *gate) platforms(ctx context.Context, repository string, m *resolved) (all []string) {
 	var manifest struct {
-		Manifests []struct{ Platform platform }
+		Manifests []struct{ Platform content.Platform }
 		Config    struct{ Digest string }
 	}
 	if json.Unmarshal(m.body, &manifest) != nil {
 		return nil
 	}
-	add := func(p platform) {
-		if p.OS != "" && p.OS != "unknown" && len(all) < maxPlatforms { // attestations are of none
+	add := func(p content.Platform) {
+		if p.Known() && len(all) < maxPlatforms { // attestations are of none
 			all = append(all, p.String())
 		}
 	}
@@ -131,7 +117,7 @@ func (g *gate) platforms(ctx context.Context, repository string, m *resolved) (a
 		add(child.Platform)
 	}
 	if validDigest(manifest.Config.Digest) {
-		var config platform
+		var config content.Platform
 		if json.Unmarshal(g.blob(ctx, repository, manifest.Config.Digest), &config) == nil {
 			add(config)
 		}
