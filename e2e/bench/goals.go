@@ -36,6 +36,16 @@ var goals = []goal{
 		figure: func(r *results) (float64, bool) {
 			return ratio(r.blobs[sealgate], r.blobs[nginx], sample.mibPerSecond), len(r.blobs[nginx]) > 0
 		}},
+	{what: "cached blobs / nginx from its cache", want: "≥ 0.90", least: 0.9, format: times,
+		figure: func(r *results) (float64, bool) {
+			return ratio(r.cachedBlobs[sealgate], r.cachedBlobs[nginxFull], sample.mibPerSecond), len(r.cachedBlobs[nginxFull]) > 0
+		}},
+	{what: "cached tag reads / docker-registry's mirror", want: "≥ 100", least: 100, format: plain,
+		figure: func(r *results) (float64, bool) {
+			return ratio(r.cachedTags[sealgate], r.cachedTags[mirror], sample.perSecond), len(r.cachedTags[mirror]) > 0
+		}},
+	{what: "peak RSS, 64 clients with a cold blob of 256 MiB each", want: "≤ 150 MiB", most: 150 << 20, format: mebibytes, figure: crowdFigure("cold")},
+	{what: "peak RSS, 64 clients with a cached blob of 256 MiB each", want: "≤ 150 MiB", most: 150 << 20, format: mebibytes, figure: crowdFigure("cached")},
 	{what: "peak RSS, one repository in use, tags and blobs", want: "≤ 100 MiB", most: 100 << 20, format: mebibytes,
 		figure: func(r *results) (float64, bool) { return float64(r.rss), len(r.tags)+len(r.blobs) > 0 }},
 	{what: "peak RSS, the most repositories in use", want: "≤ 100 MiB", most: 100 << 20, format: mebibytes,
@@ -64,6 +74,17 @@ func goFigure(name, unit string) func(*results) (float64, bool) {
 		for _, row := range goRows {
 			if row.name == name {
 				return r.goTests.median(row, unit)
+			}
+		}
+		return 0, false
+	}
+}
+
+func crowdFigure(what string) func(*results) (float64, bool) {
+	return func(r *results) (float64, bool) {
+		for _, c := range r.crowd {
+			if c.what == what {
+				return float64(c.rss), true
 			}
 		}
 		return 0, false

@@ -73,6 +73,7 @@ const (
 	bareQuiet = "net/http, without an access log"
 	bareRepo  = "docker-registry"
 	mirror    = "docker-registry, pull-through mirror"
+	nginxFull = "nginx, caching all"
 )
 
 func newLab(root, binary string) (l *lab, err error) {
@@ -284,6 +285,8 @@ type gateOptions struct {
 	rootKey  string
 	// asleep: nothing that was learned once is asked again during the run.
 	asleep bool
+	// cached: everything is kept, and nobody is asked who they are.
+	cached bool
 }
 
 // openGate starts a Sealgate with the defaults of every key that is not here.
@@ -296,6 +299,10 @@ func (l *lab) openGate(ctx context.Context, o gateOptions) (*contestant, error) 
 	if o.asleep {
 		durations = "  refresh: 12h\n  authorisation-ttl: 12h\n"
 	}
+	access := "credentials: passthrough"
+	if o.cached {
+		access = "credentials: anonymous\n    redirects: follow\n    cache: {max-size: 200GiB, ttl: 168h}"
+	}
 	file, err := l.config(o.name+".yaml", `listen: %s
 tls: {files: {cert: %s, key: %s}}
 state-dir: %s
@@ -305,14 +312,14 @@ registries:
     hosts: [127.0.0.1]
     upstream: %s
     upstream-ca-file: %s
-    credentials: passthrough
+    %s
     notary: {url: %q, ca-file: %s}
 content-trust:
   mode: enforced
   trust-pinning:
     root-keys: {"%s/*": [%s]}
 %s`, addr, l.cert, l.key, filepath.Join(l.dir, o.name+"-state"), filepath.Join(l.dir, o.name+"-store"), registryName,
-		o.upstream, l.caFile, o.notary, l.caFile, registryName, o.rootKey, durations)
+		o.upstream, l.caFile, access, o.notary, l.caFile, registryName, o.rootKey, durations)
 	if err != nil {
 		return nil, err
 	}
@@ -325,69 +332,6 @@ func (l *lab) startGate(ctx context.Context) error {
 		l.contestants = append(l.contestants, c)
 	}
 	return err
-}
-
-// nginxConfig caches manifests and passes everything else. TLS is made to
-// agree on the cipher that Go's servers choose, and blobs are not spooled to
-// the disk: both are to its advantage. Keep-alive does not end.
-const nginxConfig = `daemon off;
-worker_processes auto;
-%[1]s
-pid %[2]s/nginx.pid;
-error_log stderr error;
-events { worker_connections 4096; }
-http {
-	access_log %[2]s/nginx.log combined;
-	client_body_temp_path %[2]s/nginx-body;
-	proxy_temp_path %[2]s/nginx-proxy;
-	fastcgi_temp_path %[2]s/nginx-fastcgi;
-	uwsgi_temp_path %[2]s/nginx-uwsgi;
-	scgi_temp_path %[2]s/nginx-scgi;
-	sendfile on;
-	tcp_nopush on;
-	proxy_cache_path %[2]s/nginx-cache keys_zone=manifests:10m max_size=1g inactive=12h use_temp_path=off;
-	upstream registry { server %[3]s; keepalive 64; }
-	server {
-		listen %[4]s ssl;
-		ssl_certificate %[5]s;
-		ssl_certificate_key %[6]s;
-		ssl_protocols TLSv1.3;
-		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-		keepalive_requests 1000000000;
-		keepalive_timeout 1h;
-		proxy_http_version 1.1;
-		proxy_set_header Connection "";
-		proxy_set_header Host $http_host;
-		location / {
-			proxy_pass https://registry;
-			proxy_buffers 16 64k;
-			proxy_buffer_size 64k;
-			proxy_busy_buffers_size 128k;
-			proxy_max_temp_file_size 0;
-		}
-		location ~ ^/v2/.+/manifests/ {
-			proxy_pass https://registry;
-			proxy_cache manifests;
-			proxy_cache_valid 200 12h;
-		}
-	}
-}
-`
-
-func (l *lab) startNginx(ctx context.Context) error {
-	addr, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	user := ""
-	if os.Geteuid() == 0 {
-		user = "user root;" // its own user may not enter the temporary directory
-	}
-	file, err := l.config("nginx.conf", nginxConfig, user, l.dir, strings.TrimPrefix(l.registry, "https://"), addr, l.cert, l.key)
-	if err != nil {
-		return err
-	}
-	return l.compete(ctx, nginx, "nginx", addr, "nginx", "-c", file)
 }
 
 // startBare starts this program anew, twice, with what Sealgate answers.

@@ -2,7 +2,7 @@
 // and writes docs/performance.md. Run it with `make bench`, or with `make
 // bench-smoke` to see in a minute that it works: figures from that mean nothing.
 //
-//	go run ./e2e/bench [-rounds 5] [-seconds 5] [-short] [-parts go,tags,blobs,growth,steady,first]
+//	go run ./e2e/bench [-rounds 5] [-seconds 5] [-short] [-parts go,tags,blobs,cache,growth,steady,first,crowd]
 //	                   [-sealgate BINARY] [-out docs/performance.md]
 //
 // It needs Linux, nginx, wrk and docker-registry, and a machine that does
@@ -39,7 +39,7 @@ const (
 )
 
 // parts are what a run consists of.
-var parts = []string{"go", "tags", "blobs", "growth", "steady", "first"}
+var parts = []string{"go", "tags", "blobs", "cache", "growth", "steady", "first", "crowd"}
 
 // settings are what the flags say.
 type settings struct {
@@ -134,7 +134,7 @@ func run(ctx context.Context, s settings, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &results{settings: s, tags: map[string]series{}, blobs: map[string]series{}, growth: map[int]series{}, growRSS: map[int]int64{}, growAsks: map[int]int{}}
+	r := &results{settings: s, tags: map[string]series{}, blobs: map[string]series{}, cachedBlobs: map[string]series{}, cachedTags: map[string]series{}, growth: map[int]series{}, growRSS: map[int]int64{}, growAsks: map[int]int{}}
 	if r.machine, err = lookAround(ctx, root); err != nil {
 		return err
 	}
@@ -195,6 +195,13 @@ func measure(ctx context.Context, root string, r *results) error {
 	if s.with("blobs") {
 		tasks = append(tasks, l.blobTasks(r)...)
 	}
+	if s.with("cache") {
+		more, err := l.cacheTasks(ctx, r)
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, more...)
+	}
 	if s.with("growth") {
 		var more []task
 		if more, gates, err = l.growthTasks(ctx, r, f); err != nil {
@@ -220,7 +227,12 @@ func measure(ctx context.Context, root string, r *results) error {
 		}
 	}
 	if s.with("first") {
-		return l.firstReads(ctx, r, f)
+		if err := l.firstReads(ctx, r, f); err != nil {
+			return err
+		}
+	}
+	if s.with("crowd") {
+		return l.crowd(ctx, r)
 	}
 	return nil
 }

@@ -20,19 +20,24 @@ type series []sample
 
 // results are all that a run measured.
 type results struct {
-	settings settings
-	machine  machine
-	goTests  goResults
-	tags     map[string]series // by contestant
-	blobs    map[string]series
-	growth   map[int]series // by the number of repositories
-	steady   *sample
-	asked    map[string]int // at the upstreams while steady was measured
-	rss      int64          // Sealgate's peak, with tags and blobs
-	growRSS  map[int]int64  // Sealgate's peaks, by the number of repositories
-	growAsks map[int]int    // how often the trust server was asked while they were measured
-	first    []firstResult
-	took     time.Duration
+	settings    settings
+	machine     machine
+	goTests     goResults
+	tags        map[string]series // by contestant
+	blobs       map[string]series
+	cachedBlobs map[string]series
+	cachedTags  map[string]series
+	growth      map[int]series // by the number of repositories
+	steady      *sample
+	asked       map[string]int // at the upstreams while steady was measured
+	rss         int64          // Sealgate's peak, with tags and blobs
+	growRSS     map[int]int64  // Sealgate's peaks, by the number of repositories
+	growAsks    map[int]int    // how often the trust server was asked while they were measured
+	first       []firstResult
+	crowd       []crowdResult
+	crowdBlob   int64 // the size of each of its blobs
+	crowdBlobs  int   // how many of them are different
+	took        time.Duration
 }
 
 // task is one measurement of a round.

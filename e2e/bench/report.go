@@ -15,6 +15,8 @@ func (r *results) text() string {
 	r.goalTable(&b)
 	r.tagTable(&b)
 	r.blobTable(&b)
+	r.cacheTable(&b)
+	r.crowdTable(&b)
 	r.growthTable(&b)
 	r.firstTable(&b)
 	r.goTable(&b)
@@ -93,6 +95,34 @@ func (r *results) blobTable(b *strings.Builder) {
 	fmt.Fprintf(b, "\nPeak RSS (VmHWM) of Sealgate after this and the reads of one tag: %s.\n", mebibytes(float64(r.rss)))
 }
 
+func (r *results) cacheTable(b *strings.Builder) {
+	if len(r.cachedBlobs) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## From the cache\n\nThe same blobs and tag from servers that have kept them: `wrk -t1 -c%d` for blobs, `-c%d` for the tag. That the registry hears nothing of the blobs any more is checked before.\n\n", blobConnections, tagConnections)
+	b.WriteString("| | MiB/s | | CPU per MiB |\n|---|---:|---|---:|\n")
+	for _, name := range []string{sealgate, nginxFull} {
+		s := r.cachedBlobs[name]
+		fmt.Fprintf(b, "| %s | %.0f | %s | %.0f µs |\n", name, s.median(sample.mibPerSecond), spread(s, sample.mibPerSecond), s.median(sample.cpuPerMiB))
+	}
+	b.WriteString("\n| | reads/s | | p50 | p99 |\n|---|---:|---|---:|---:|\n")
+	for _, name := range []string{sealgate, mirror} {
+		s := r.cachedTags[name]
+		fmt.Fprintf(b, "| %s | %.0f | %s | %s | %s |\n", name, s.median(sample.perSecond), spread(s, sample.perSecond), millis(s.median(p50)), millis(s.median(p99)))
+	}
+}
+
+func (r *results) crowdTable(b *strings.Builder) {
+	if len(r.crowd) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## Large blobs for many\n\n%d clients at once, each with a connection of its own, each reading a blob of %d MiB; %d different blobs. A Sealgate of its own for every row, the second with what the first has kept.\n\n", crowdClients, r.crowdBlob>>20, r.crowdBlobs)
+	b.WriteString("| blobs | peak RSS | reads of the registry | took |\n|---|---:|---:|---:|\n")
+	for _, c := range r.crowd {
+		fmt.Fprintf(b, "| %s | %s | %d | %s |\n", c.what, mebibytes(float64(c.rss)), c.reads, c.took.Round(100*time.Millisecond))
+	}
+}
+
 func (r *results) growthTable(b *strings.Builder) {
 	if len(r.growth) == 0 {
 		return
@@ -145,6 +175,7 @@ All servers run on the same machine as wrk, as processes of their own, listen on
 
 - *Sealgate* is the built binary with ` + "`credentials: passthrough`" + ` and default intervals, in front of docker-registry over TLS and the sandbox's trust server; the tag is signed in targets/releases. Clients send no credentials.
 - *nginx* has a worker for each core, ` + "`proxy_cache`" + ` for manifests, passes blobs on without spooling them, and keeps its connections to the same docker-registry.
+- *From the cache* Sealgate is one with ` + "`credentials: anonymous`, `redirects: follow` and `cache`" + ` on the filesystem, nginx another one with ` + "`proxy_cache`" + ` for everything and its buffers as they are built; both have read all blobs before, which the kernel then has in memory.
 - *net/http* answers every request with the bytes and headers that Sealgate sent once, and nothing more than that.
 - *docker-registry* is the one that stands behind the two; the *mirror* is another one with ` + "`proxy.remoteurl`" + `, asked by tag.
 - Many repositories come from a trust server and registry in the bench's own process, whose repositories all hold the same image.
