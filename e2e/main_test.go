@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,8 +24,16 @@ type shelf struct {
 	sealgate string // the binary under test
 	say      v1.Layer
 
+	mu         sync.Mutex // registries: tests may run beside each other
 	registries []*registry
 	closers    []func()
+}
+
+// keep has the registry's access log read at the end.
+func (s *shelf) keep(r *registry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registries = append(s.registries, r)
 }
 
 // atEnd has f run after the last test, in reverse order.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -21,10 +22,11 @@ import (
 // registry is Debian's docker-registry with an access log.
 type registry struct {
 	*process
-	addr string
-	url  string
-	user *registryUser
-	ca   *authority
+	config string // path
+	addr   string
+	url    string
+	user   *registryUser
+	ca     *authority
 
 	tokens *tokenServer // nil: it asks for none
 
@@ -95,17 +97,37 @@ func startRegistry(dir string, ca *authority, o registryOptions) (*registry, err
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := start("docker-registry", filepath.Join(dir, "registry.log"), nil, "docker-registry", "serve", file)
-	if err != nil {
-		return nil, err
+	r := &registry{addr: addr, url: scheme + "://" + addr, user: o.user, ca: ca, tokens: o.service, unfiltered: o.unfiltered, config: file}
+	return r, r.start(filepath.Join(dir, "registry.log"))
+}
+
+// start has it serve, with its log in a file of its own.
+func (r *registry) start(log string) (err error) {
+	if r.process, err = start("docker-registry", log, nil, "docker-registry", "serve", r.config); err != nil {
+		return err
 	}
-	r := &registry{process: p, addr: addr, url: scheme + "://" + addr, user: o.user, ca: ca, tokens: o.service, unfiltered: o.unfiltered}
-	suite.registries = append(suite.registries, r)
-	if err := p.ready(15*time.Second, ca.answers(r.url+"/v2/")); err != nil {
-		p.stop(time.Second)
-		return nil, err
+	suite.keep(r)
+	if err = r.ready(15*time.Second, r.ca.answers(r.url+"/v2/")); err != nil {
+		r.stop(time.Second)
 	}
-	return r, nil
+	return err
+}
+
+// kill ends it at once.
+func (r *registry) kill() {
+	_ = r.cmd.Process.Kill() // an error says that it has ended
+	<-r.done
+}
+
+// again is a registry that was killed, with what it had and at the address that
+// it had.
+func (r *registry) again(t *testing.T) *registry {
+	t.Helper()
+	next := *r
+	if err := next.start(fmt.Sprintf("%s-%d", r.log, time.Now().UnixNano())); err != nil {
+		t.Fatal(err)
+	}
+	return &next
 }
 
 // publisherAgent marks the suite's own pushes in the access log: pushing looks
