@@ -65,10 +65,11 @@ func (s *Source) hasKept(gun string) bool {
 // Restore builds the snapshot of gun from what was kept of it, without asking
 // anybody, and says when the server last gave a good answer. Everything is
 // verified as if the server had sent it; nothing is stored. Where nothing was
-// kept the error is ErrNoTrustData, which says nothing about the server.
+// kept the error is ErrNoTrustData, which says nothing about the server; and
+// where there is no server, since Fetch does the same.
 func (s *Source) Restore(ctx context.Context, gun string) (snap *trustcache.Snapshot, contact time.Time, err error) {
 	defer trustcache.CatchPanic(gun, &err)
-	if s.opts.Files == nil {
+	if s.opts.Files == nil || s.offline() {
 		return nil, contact, trustcache.ErrNoTrustData
 	}
 	u, err := s.begin(ctx, gun, nil)
@@ -105,18 +106,26 @@ func (s *Source) Kept(gun string) (state *State, contact time.Time, err error) {
 
 // keptFile is file for an update from what was kept.
 func (u *update) keptFile(name string, limit int64, use func(raw []byte) error) error {
-	if strings.HasSuffix(name, ".root.json") {
-		return errNotFound // the newest root is in the Store
-	}
 	if name == "timestamp.json" {
 		return use(u.kept)
 	}
+	called := contentName(name)
+	number, isRoot := strings.CutSuffix(name, ".root.json")
+	if isRoot {
+		called = rootPrefix + number
+	}
+	if isRoot && !u.source.offline() {
+		return errNotFound // the newest root is in the Store, and the next one is asked for
+	}
 	if err := u.source.memory.Acquire(u.ctx, limit); err != nil {
-		return u.noAnswer(err)
+		return u.storeFailed("read", err)
 	}
 	defer u.source.memory.Release(limit)
-	raw, err := u.source.opts.Files.File(u.gun, contentName(name), limit)
-	if err != nil {
+	raw, err := u.source.opts.Files.File(u.gun, called, limit)
+	switch {
+	case isRoot && errors.Is(err, fs.ErrNotExist):
+		return errNotFound
+	case err != nil:
 		return u.storeFailed("read", err)
 	}
 	return use(raw)
@@ -164,9 +173,15 @@ func (u *update) dropFiles(all bool) {
 // comes last, so that what it leads to is there, and what nothing leads to any
 // more goes after that.
 func (u *update) keepAll(ts *timestampFile, m *memo) {
+	if u.source.opts.Files == nil {
+		return
+	}
 	same := u.memo != nil && m.snapshot.hash == u.memo.snapshot.hash && u.floors.last("timestamp", ts.verified)
 	if same && u.now.Sub(u.memo.kept) < contactEvery {
 		return
+	}
+	if !same && u.source.opts.KeepRoots {
+		u.keepRoots()
 	}
 	contact := fmt.Appendf(nil, "%s\n", u.now.UTC().Format(contactLine))
 	if !u.keep(keptTimestamp, append(contact, ts.raw...)) {
@@ -180,6 +195,7 @@ func (u *update) keepAll(ts *timestampFile, m *memo) {
 	for _, r := range m.roles {
 		names = append(names, fmt.Sprintf("%x", r.hash))
 	}
+	names = append(names, u.rootNames()...)
 	u.unkept(u.source.opts.Files.KeepFiles(u.gun, names))
 }
 

@@ -15,6 +15,7 @@ import (
 type memo struct {
 	policy       *Policy   // by which the snapshot's tags were decided
 	counted      counted   // where its required keys count
+	terms        terms     // by which it expires
 	root, anchor *rootHead // the same one until the root is rotated
 	vouched      vouched   // for the anchor
 	rootPolled   time.Time // when a next root was last asked for
@@ -35,15 +36,18 @@ func (m *memo) contents(gun string, timestamp verified) trustcache.Contents {
 // expires returns what expires first of all that decides, with a timestamp that
 // says when it does.
 func (m *memo) expires(timestamp time.Time) (time.Time, string) {
-	first, role := timestamp.Add(timestampGrace), "timestamp"
+	first, role := timestamp.Add(m.terms.past("timestamp")), "timestamp"
 	sooner := func(t time.Time, name string) {
 		if t.Before(first) {
 			first, role = t, name
 		}
 	}
-	sooner(m.snapshot.expires, "snapshot")
-	sooner(m.root.expires, "root")
+	sooner(m.snapshot.expires.Add(m.terms.past("snapshot")), "snapshot")
 	sooner(m.vouched.until, "root")
+	if m.terms.lasting {
+		return first, role
+	}
+	sooner(m.root.expires, "root")
 	for _, r := range m.roles {
 		if m.decides(r) {
 			sooner(r.expires, r.name)

@@ -28,12 +28,13 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Options configure a Source. URL and Transport are required.
+// Options configure a Source. URL and Transport, or Files, are required.
 type Options struct {
 	// URL is the Notary server, without "/v2/" and without a trailing slash.
 	URL *url.URL
 	// Transport sends the requests, with Notary's own credentials if there are
-	// any. Redirects are not followed.
+	// any. Redirects are not followed. Nil means that there is no server: Fetch
+	// verifies what is in Files, as somebody has put it there.
 	Transport http.RoundTripper
 	// Pins returns the pins of a GUN, of the one kind that decides for it; the
 	// zero value when no pin covers it. It must be safe for concurrent use. Nil
@@ -52,8 +53,17 @@ type Options struct {
 	// OnUnkept, when not nil, is told why metadata could not be kept, from the
 	// goroutine of the update.
 	OnUnkept func(gun string, err error)
-	// AllowExpired lets Restore use what has expired.
+	// KeepRoots keeps every version of the root among Files, also those before the
+	// first that is trusted, as far as the server has them and each is signed for
+	// by the one before it.
+	KeepRoots bool
+	// AllowExpired lets Restore use what has expired, and so Fetch without a
+	// Transport, but for timestamp and snapshot: there Grace says how old these
+	// may be.
 	AllowExpired bool
+	// Grace is how long timestamp and snapshot stand past their expiry: who signed
+	// them may be out of reach. The timestamp stands for a minute in any case.
+	Grace time.Duration
 	// Limits bound what is read; zero fields mean DefaultLimits.
 	Limits Limits
 	// RootPoll is how often a next root is asked for without any sign of a
@@ -105,7 +115,11 @@ func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 		if u, err = s.begin(ctx, gun, prev); err != nil {
 			return nil, err
 		}
-		if snap, err = u.fetch(); !errors.Is(err, ErrConflict) {
+		update := u.fetch
+		if s.offline() {
+			update = u.fetchKept
+		}
+		if snap, err = update(); !errors.Is(err, ErrConflict) {
 			return snap, err
 		}
 	}
@@ -175,7 +189,7 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 	before := snap.Memo().(*memo)
 	policy := s.opts.Policy(snap.GUN())
 	switch {
-	case before.policy.equal(policy):
+	case before.policy.equal(policy) && before.terms == s.opts.terms():
 		return snap
 	case len(before.notes) > 0:
 		return nil // a role that could not be read may decide now
@@ -186,7 +200,7 @@ func (s *Source) Adopt(snap *trustcache.Snapshot) *trustcache.Snapshot {
 		return nil
 	}
 	m := *before
-	m.policy = policy
+	m.policy, m.terms = policy, s.opts.terms()
 	m.counted = newFloors(state.Floors).count(policy, m.roles)
 	var timestamp verified
 	for _, e := range snap.Evidence() {

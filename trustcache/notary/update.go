@@ -33,7 +33,7 @@ type update struct {
 	state  *State // the same, nil for a repository never verified
 	prev   *trustcache.Snapshot
 	memo   *memo    // what prev was built from, nil without it
-	kept   []byte   // the timestamp of an update from what was kept; nil: from the server
+	kept   []byte   // the timestamp of an update from what is kept; nil: from the server
 	wrote  []string // names of files that this update has added to those that are kept
 
 	floors       *floors
@@ -133,7 +133,7 @@ func (u *update) unchanged(ts *timestampFile) bool {
 // but its tags.
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.anchor, m.vouched, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.vouched, u.now
-	m.counted = u.floors.count(m.policy, m.roles)
+	m.counted, m.terms = u.floors.count(m.policy, m.roles), u.source.opts.terms()
 	switch polled := u.rootAdvanced || u.rootPolled; {
 	case u.memo != nil && !polled:
 		m.rootPolled = u.memo.rootPolled
@@ -141,20 +141,23 @@ func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, erro
 		m.rootPolled = time.Time{} // not since the process began: the next update does
 	}
 	c := m.contents(u.gun, ts.verified)
-	if err := u.unexpired(c.ExpiresRole, c.Expires); err != nil {
+	if err := u.unexpired(c.ExpiresRole, c.Expires.Add(-m.terms.past(c.ExpiresRole))); err != nil {
 		return c, err
 	}
-	if u.kept != nil {
-		return c, nil
+	if u.kept != nil && !u.source.offline() {
+		return c, nil // restored: the server has yet to be asked
 	}
 	if err := u.save(); err != nil {
 		return c, err
 	}
-	u.keepAll(ts, m)
+	if u.kept == nil {
+		u.keepAll(ts, m)
+	}
 	return c, nil
 }
 
 // save stores what this update accepted, if what it began with is still there.
+// From then on the repository is known.
 func (u *update) save() error {
 	state := &State{Root: exact(u.root.raw), Floors: u.floors.next}
 	if u.anchor != u.root {
@@ -167,15 +170,20 @@ func (u *update) save() error {
 	case err != nil:
 		return u.storeFailed("written", err)
 	}
+	u.state = state
 	return nil
 }
 
-// unexpired fails when a role is past its expiry.
+// unexpired fails when a role is further past its expiry than it may be.
 func (u *update) unexpired(role string, expires time.Time) error {
-	if u.now.Before(expires) || u.kept != nil && u.source.opts.AllowExpired {
+	if u.now.Before(expires.Add(u.source.opts.terms().past(role))) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s of %s expired at %s", trustcache.ErrExpired, role, u.gun, expires.UTC().Format(time.RFC3339))
+	aged := u.source.offline() && (role == "timestamp" || role == "snapshot")
+	if u.kept != nil && u.source.opts.AllowExpired && !aged {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", trustcache.ErrExpired, u.ageOf(role, expires))
 }
 
 // fileRef is how one role names a file of another.
@@ -262,7 +270,7 @@ func (u *update) tryTimestamp(noCache bool) (*timestampFile, error) {
 	if err != nil {
 		return nil, u.bad("timestamp", err)
 	}
-	return ts, u.unexpired("timestamp", ts.expires.Add(timestampGrace))
+	return ts, u.unexpired("timestamp", ts.expires)
 }
 
 // open takes a file apart and verifies it with the role's keys. It returns the

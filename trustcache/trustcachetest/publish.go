@@ -123,14 +123,14 @@ func (w *World) put(role string, payload any, signers ...*Signer) {
 		raw = spoil(bytes.Clone(raw))
 	}
 	w.Raw[role] = raw
-	w.Files[fmt.Sprintf("%s.%x.json", role, sha256.Sum256(raw))] = raw
+	w.Files[HashName(role, raw)] = raw
 }
 
 // Use puts a file in the place of the role's newest. Publish what names it with
 // RepublishAbove.
 func (w *World) Use(role string, raw []byte) {
 	w.Raw[role] = raw
-	w.Files[fmt.Sprintf("%s.%x.json", role, sha256.Sum256(raw))] = raw
+	w.Files[HashName(role, raw)] = raw
 }
 
 // RepublishAbove signs what names the role's file anew: the timestamp, and the
@@ -174,4 +174,10 @@ func Envelope(tb testing.TB, payload []byte, sigs []data.Signature) []byte {
 	list, err := json.Marshal(sigs)
 	must(tb, err)
 	return slices.Concat([]byte(`{"signed":`), payload, []byte(`,"signatures":`), list, []byte(`}`))
+}
+
+// HashName is the name by which a file of the role is asked for once its hash is
+// known.
+func HashName(role string, raw []byte) string {
+	return fmt.Sprintf("%s.%x.json", role, sha256.Sum256(raw))
 }
