@@ -1,6 +1,9 @@
 // Package content keeps content that was verified against its digest, by
-// repository and digest. For now that is manifests in memory, bounded by
-// bytes. Nothing enters unless its sha256 is its key.
+// repository and digest: manifests in memory, bounded by bytes (Manifests), and
+// manifests and blobs of any size on a storage driver, bounded by bytes and age
+// (Store). Nothing enters unless its sha256 is its key, and nothing of one
+// repository is another's. It does not know where content comes from, nor who
+// may have it.
 package content
 
 import (
