@@ -1,0 +1,476 @@
+package content
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/semaphore"
+)
+
+// Source is where a flight gets a blob from, and what becomes of it.
+type Source struct {
+	// Open begins to read the blob at offset; size is that of the whole blob, -1
+	// where it is not known before the end. The body must not stand still for
+	// ever. It is called once for the flight, with 0, and again for a Reader that
+	// has to go on by itself.
+	Open func(ctx context.Context, offset int64) (body io.ReadCloser, size int64, err error)
+	// Keep is given the whole blob, verified, after the last byte has come, while
+	// others may still be reading; readers that come meanwhile join. Nil: it is not
+	// kept.
+	Keep func(ctx context.Context, blob io.Reader)
+}
+
+// FlightsOptions configure Flights.
+type FlightsOptions struct {
+	// Spool holds what is under way. Required.
+	Spool Spool
+	// Linger is how long a flight goes on without a reader. Zero means 10 s.
+	Linger time.Duration
+	// OnSpoolError, when not nil, is told that a blob goes on without the spool.
+	OnSpoolError func(error)
+}
+
+const (
+	defaultLinger = 10 * time.Second
+	// maxKeeping bounds how many are kept at once: some drivers hold megabytes of
+	// each. maxWaiting bounds those that wait for it besides flights.
+	maxKeeping = 8
+	maxWaiting = 256
+	// closeGrace is how long what is being kept is waited for at the end.
+	closeGrace = 10 * time.Second
+)
+
+// Flights fetch blobs: one at a time under a key, however many ask for it, each
+// of whom reads it as it comes. It is safe for concurrent use.
+type Flights struct {
+	opts    FlightsOptions
+	ctx     context.Context // of what is kept
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	keeping *semaphore.Weighted
+	waiting atomic.Int64
+	readers atomic.Int64
+	spooled atomic.Int64
+
+	mu     sync.Mutex
+	byKey  map[string]*flight
+	closed bool
+}
+
+// FlightStats sum up what is under way.
+type FlightStats struct {
+	Flights int   // blobs being fetched or kept
+	Readers int64 // clients that read them
+	Spooled int64 // bytes on this machine's disk
+}
+
+// NewFlights returns flights; Close them when nobody asks any more.
+func NewFlights(opts FlightsOptions) *Flights {
+	if opts.Linger <= 0 {
+		opts.Linger = defaultLinger
+	}
+	if opts.OnSpoolError == nil {
+		opts.OnSpoolError = func(error) {}
+	}
+	f := &Flights{opts: opts, byKey: map[string]*flight{}, keeping: semaphore.NewWeighted(maxKeeping)}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
+}
+
+// Stats returns the present state.
+func (f *Flights) Stats() FlightStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return FlightStats{Flights: len(f.byKey), Readers: f.readers.Load(), Spooled: f.spooled.Load()}
+}
+
+// Join returns a reader of the blob of digest want, a sha256, which is fetched
+// from src unless it is under way already: then key, which stands for all that
+// tells one blob from another, is the same. It returns when the fetch has begun;
+// led says that it is this caller's. An error that wraps ErrSpool means that there
+// is no room for it; any other is that of the Open of whoever led, or ctx's.
+func (f *Flights) Join(ctx context.Context, key string, want digest.Digest, src Source) (r *Reader, led bool, err error) {
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil, true, fmt.Errorf("%w: stopping", ErrSpool)
+	}
+	fl := f.byKey[key]
+	if fl == nil || !fl.board() {
+		fl, led = f.depart(ctx, key, want, src), true
+	}
+	f.mu.Unlock()
+	select {
+	case <-fl.opened:
+		err = fl.openErr
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		fl.leave()
+		return nil, led, err
+	}
+	return &Reader{ctx: ctx, flight: fl, src: src}, led, nil
+}
+
+// Find is Join for a caller that wants what is under way or nothing: nil unless
+// the size of the blob is known and more than past bytes of it have come.
+func (f *Flights) Find(ctx context.Context, key string, past int64, src Source) *Reader {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl := f.byKey[key]
+	if fl == nil || !fl.reached(past) || !fl.board() {
+		return nil
+	}
+	return &Reader{ctx: ctx, flight: fl, src: src}
+}
+
+// Drop takes what is under way under key out of reach of those who come from now
+// on, and nothing of it is kept: it returns when that is sure, or ctx is done.
+func (f *Flights) Drop(ctx context.Context, key string) {
+	f.mu.Lock()
+	fl := f.byKey[key]
+	delete(f.byKey, key)
+	f.mu.Unlock()
+	if fl == nil || !fl.drop() {
+		return
+	}
+	select {
+	case <-fl.kept:
+	case <-ctx.Done():
+	}
+}
+
+// Later has something small kept, not while its caller waits, unless too much is
+// waiting already. It reports whether it will be.
+func (f *Flights) Later(keep func(ctx context.Context)) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || f.waiting.Load() >= maxWaiting {
+		return false
+	}
+	f.waiting.Add(1)
+	f.running.Go(func() {
+		defer f.waiting.Add(-1)
+		f.keep(keep)
+	})
+	return true
+}
+
+func (f *Flights) keep(do func(ctx context.Context)) {
+	if f.keeping.Acquire(f.ctx, 1) == nil {
+		defer f.keeping.Release(1)
+		do(f.ctx)
+	}
+}
+
+// Close ends what is being fetched and waits, for a while, until what has come
+// is kept. Nothing begins any more.
+func (f *Flights) Close() {
+	f.mu.Lock()
+	f.closed = true
+	for _, fl := range f.byKey {
+		fl.abandon(func() bool { return true })
+	}
+	f.mu.Unlock()
+	late := time.AfterFunc(closeGrace, f.cancel)
+	f.running.Wait()
+	late.Stop()
+	f.cancel()
+}
+
+// depart begins a flight with one reader on board. f.mu is held.
+func (f *Flights) depart(ctx context.Context, key string, want digest.Digest, src Source) *flight {
+	fl := &flight{of: f, want: want, size: -1, readers: 1, opened: make(chan struct{}), kept: make(chan struct{})}
+	f.readers.Add(1)
+	ctx, fl.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	f.byKey[key] = fl
+	f.running.Go(func() {
+		defer fl.cancel()
+		defer fl.done()
+		defer f.forget(key, fl)
+		defer close(fl.kept)
+		if fl.fetch(ctx, src) && src.Keep != nil {
+			f.keep(func(ctx context.Context) { fl.keep(ctx, src) })
+		}
+	})
+	return fl
+}
+
+// forget makes room for another flight under key.
+func (f *Flights) forget(key string, fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.byKey[key] == fl {
+		delete(f.byKey, key)
+	}
+}
+
+// fetchBuffer is what a flight reads at once, in bytes; TLS gives it in pieces of
+// 16 KiB.
+const fetchBuffer = 64 << 10
+
+var fetchBuffers = sync.Pool{New: func() any { return new([fetchBuffer]byte) }}
+
+var (
+	errGrounded  = errors.New("the spool ends here")
+	errAbandoned = errors.New("nobody reads it any more")
+	errLength    = errors.New("the blob does not have the length that was announced")
+)
+
+// flight is one blob under way.
+type flight struct {
+	of      *Flights
+	want    digest.Digest
+	cancel  context.CancelFunc // ends the fetch
+	opened  chan struct{}      // closed when the next three are known
+	openErr error
+	file    SpoolFile
+	size    int64         // -1: not known
+	kept    chan struct{} // closed when nothing is kept any more
+
+	mu      sync.Mutex
+	dropped bool
+	keeping context.CancelFunc // nil before
+	written int64
+	over    error // io.EOF: the whole blob is in file; errGrounded: no more than this will be
+	readers int
+	ended   bool // the flight's own goroutine is done with file
+	lonely  *time.Timer
+	more    chan struct{} // closed at the next change; nil while nobody waits
+}
+
+// fetch reports whether the blob is in the spool, whole and verified.
+func (fl *flight) fetch(ctx context.Context, src Source) (whole bool) {
+	isOpen := false
+	err := func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		if fl.file, err = fl.of.opts.Spool.Create(); err != nil {
+			return fmt.Errorf("%w: %w", ErrSpool, err)
+		}
+		body, size, err := src.Open(ctx, 0)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if err := fl.file.Expect(max(size, 0)); err != nil {
+			return fmt.Errorf("%w: %w", ErrSpool, err)
+		}
+		fl.size, isOpen = size, true
+		close(fl.opened)
+		return fl.copy(body)
+	}()
+	if !isOpen {
+		fl.openErr = err
+	}
+	fl.land(err)
+	if !isOpen {
+		close(fl.opened)
+	}
+	if errors.Is(err, ErrSpool) {
+		fl.of.opts.OnSpoolError(err)
+	}
+	return err == nil
+}
+
+// copy writes body to the spool. The error wraps ErrSpool where that is what
+// failed, ErrDigest where these are other bytes than were wanted; nil means that
+// all is there and verified.
+func (fl *flight) copy(body io.Reader) error {
+	buf := fetchBuffers.Get().(*[fetchBuffer]byte)
+	defer fetchBuffers.Put(buf)
+	sum := sha256.New()
+	for {
+		n, err := body.Read(buf[:])
+		sum.Write(buf[:n])
+		if n > 0 {
+			written, err := fl.file.Write(buf[:n])
+			fl.wrote(int64(written))
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrSpool, err)
+			}
+		}
+		switch {
+		case fl.size >= 0 && fl.written > fl.size, err == io.EOF && fl.size >= 0 && fl.written < fl.size:
+			return errLength
+		case err == io.EOF && digest.NewDigest(digest.SHA256, sum) != fl.want:
+			return ErrDigest
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (fl *flight) wrote(n int64) {
+	fl.of.spooled.Add(n)
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.written += n
+	fl.changed()
+}
+
+// changed wakes those who wait. fl.mu is held.
+func (fl *flight) changed() {
+	if fl.more != nil {
+		close(fl.more)
+		fl.more = nil
+	}
+}
+
+// land tells readers what became of the fetch: nil means that all is there.
+func (fl *flight) land(err error) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	switch {
+	case err == nil:
+		err = io.EOF
+	case errors.Is(err, ErrSpool):
+		err = fmt.Errorf("%w: %w", errGrounded, err)
+	}
+	if fl.over == nil || err == io.EOF {
+		fl.over = err
+	}
+	fl.changed()
+}
+
+// keep has the blob kept, unless it is dropped.
+func (fl *flight) keep(ctx context.Context, src Source) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	fl.mu.Lock()
+	dropped := fl.dropped
+	fl.keeping = cancel
+	fl.mu.Unlock()
+	if !dropped {
+		src.Keep(ctx, io.NewSectionReader(fl.file, 0, fl.written))
+	}
+}
+
+// drop reports whether the blob is being kept already.
+func (fl *flight) drop() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.dropped = true
+	if fl.keeping == nil {
+		return false
+	}
+	fl.keeping()
+	return true
+}
+
+// board takes a reader on; it reports false where it is too late.
+func (fl *flight) board() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.over != nil && fl.over != io.EOF || fl.ended {
+		return false
+	}
+	fl.readers++
+	fl.of.readers.Add(1)
+	if fl.lonely != nil {
+		fl.lonely.Stop()
+	}
+	return true
+}
+
+// reached says whether the size is known and more than past bytes have come.
+func (fl *flight) reached(past int64) bool {
+	select {
+	case <-fl.opened:
+	default:
+		return false
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.size >= 0 && fl.written > past
+}
+
+// leave takes a reader off. The last one leaves the flight to come to its end
+// where somebody else comes in time.
+func (fl *flight) leave() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.readers--
+	fl.of.readers.Add(-1)
+	if fl.readers == 0 && fl.over == nil {
+		fl.lonely = time.AfterFunc(fl.of.opts.Linger, func() {
+			fl.abandon(func() bool { return fl.readers == 0 })
+		})
+	}
+	fl.closeUnread()
+}
+
+// abandon ends a fetch that is still going on, where that holds under fl.mu.
+func (fl *flight) abandon(where func() bool) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.over == nil && where() {
+		fl.over = errAbandoned
+		fl.changed()
+		fl.cancel()
+	}
+}
+
+// done is called when the flight itself has no more use for its file.
+func (fl *flight) done() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.ended = true
+	if fl.lonely != nil {
+		fl.lonely.Stop()
+	}
+	fl.closeUnread()
+}
+
+// closeUnread closes the file when nobody reads it any more. fl.mu is held.
+func (fl *flight) closeUnread() {
+	if fl.ended && fl.readers == 0 && fl.file != nil {
+		fl.file.Close()
+		fl.of.spooled.Add(-fl.written)
+	}
+}
+
+// await returns how far can be read, more than at, or why nothing follows: io.EOF
+// at the end of a blob that is whole and verified. Until it is verified the last
+// byte is held back, so that nobody has all of a blob that turns out wrong.
+func (fl *flight) await(ctx context.Context, at int64) (end int64, err error) {
+	for {
+		fl.mu.Lock()
+		end, err := fl.written, fl.over
+		if err == nil && fl.size >= 0 {
+			end = min(end, fl.size-1)
+		}
+		if at < end && (err == nil || err == io.EOF || errors.Is(err, errGrounded)) {
+			fl.mu.Unlock()
+			return end, nil
+		}
+		if err != nil {
+			fl.mu.Unlock()
+			return 0, err
+		}
+		if fl.more == nil {
+			fl.more = make(chan struct{})
+		}
+		more := fl.more
+		fl.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
