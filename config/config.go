@@ -138,20 +138,26 @@ type Admin struct {
 const (
 	Filesystem = "filesystem"
 	InMemory   = "inmemory"
+	S3         = "s3" // also s3aws in a file
 )
 
 // Storage is one of distribution's storage drivers with its parameters.
 type Storage struct {
-	// Driver is Filesystem or InMemory. Default InMemory, which forgets
-	// everything when the process ends.
+	// Driver is Filesystem, S3 or InMemory. Default InMemory, which forgets
+	// everything when the process ends. With S3 Config.StateDir is required.
 	Driver string
 	// Parameters are the driver's own; for Filesystem "rootdirectory", an
-	// absolute path (a string, required). Never nil.
+	// absolute path (a string, required). For S3 those of distribution's driver
+	// as they were given, "bucket" and "region" always (see s3.go); "accesskey"
+	// and "secretkey", both or neither, are secrets. Never nil.
 	Parameters map[string]any
 }
 
 // RootDirectory is the directory of Filesystem; empty for other drivers.
 func (s Storage) RootDirectory() string {
+	if s.Driver != Filesystem {
+		return "" // that of S3 is no directory
+	}
 	root, _ := s.Parameters["rootdirectory"].(string)
 	return root
 }

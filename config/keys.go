@@ -87,7 +87,9 @@ func (d *decoder) storage(s *Storage) setter {
 			d.mapping(path, n, keys{})
 			s.Driver, s.Parameters = InMemory, map[string]any{}
 		},
-		"azure": later, "gcs": later, "s3": later, "s3aws": later,
+		S3:      d.s3(s),
+		"s3aws": d.s3(s),
+		"azure": later, "gcs": later,
 	})
 }
 

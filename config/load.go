@@ -83,8 +83,8 @@ func defaultRegistry() Registry {
 
 // derive fills in the defaults that depend on other keys.
 func (c *Config) derive() {
-	if root, ok := c.Storage.Parameters["rootdirectory"].(string); ok && c.StateDir == "" {
-		c.StateDir = root
+	if c.StateDir == "" {
+		c.StateDir = c.Storage.RootDirectory()
 	}
 	if path := c.defaultControl(); c.Admin.Control == "" && len(path) <= maxSocketPath {
 		c.Admin.Control = path

@@ -220,13 +220,14 @@ func (v *validator) storage() {
 	if !v.given["storage"] {
 		return
 	}
-	drivers := []string{"azure", Filesystem, "gcs", InMemory, "s3", "s3aws"}
-	v.exactlyOne("storage", "filesystem and inmemory", drivers...)
-	for _, name := range drivers {
-		v.later(child("storage", name), name != Filesystem && name != InMemory && v.given[child("storage", name)],
-			"the drivers of this version are filesystem and inmemory")
+	v.exactlyOne("storage", "filesystem, inmemory and s3", "azure", Filesystem, "gcs", InMemory, S3, "s3aws")
+	for _, name := range []string{"azure", "gcs"} {
+		v.later(child("storage", name), v.given[child("storage", name)], "the drivers of this version are filesystem, inmemory and s3")
 	}
-	v.require("storage.filesystem.rootdirectory", v.c.Storage.Driver != Filesystem || v.c.Storage.Parameters["rootdirectory"] != "",
+	if v.c.Storage.Driver == S3 && !v.suspect("storage") {
+		v.s3(v.s3Key())
+	}
+	v.require("storage.filesystem.rootdirectory", v.c.Storage.Driver != Filesystem || v.c.Storage.RootDirectory() != "",
 		"is missing: expected the path of a directory")
 }
 

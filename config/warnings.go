@@ -36,9 +36,12 @@ func (c *Config) Warnings() []string {
 		warn("admin.control", "no control socket, since neither it nor state-dir is set: SIGHUP reloads, but nothing can be forgotten and the log level stays")
 	}
 	if c.Storage.Driver == InMemory {
-		warn("storage", "trust state is kept in memory, and forgotten when the process ends: older signed metadata is accepted after a restart; use filesystem")
+		warn("storage", "trust state is kept in memory, and forgotten when the process ends: older signed metadata is accepted after a restart; use filesystem, or s3")
 	} else if root := c.Storage.RootDirectory(); writableByOthers(root) {
 		warn("storage.filesystem.rootdirectory", "%q can be written by other users: trust state in it protects nothing against them; chmod go-w", root)
+	}
+	if c.Storage.Driver == S3 {
+		c.s3Warnings(warn)
 	}
 	for i := range c.Registries {
 		r, path := &c.Registries[i], element("registries", i)

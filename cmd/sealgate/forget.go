@@ -14,6 +14,7 @@ import (
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/trustcache/notary"
+	"github.com/sealgate/sealgate/trustcache/state"
 	"github.com/spf13/cobra"
 )
 
@@ -78,15 +79,15 @@ func forget(ctx context.Context, cfg *config.Config, gun string) (known bool, er
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		return false, nil
-	case errors.Is(err, admin.ErrNotRunning) && cfg.Storage.Driver == config.Filesystem:
+	case errors.Is(err, admin.ErrNotRunning) && cfg.Storage.Driver != config.InMemory:
 		if err := checkOwner(cfg.Storage); err != nil {
 			return false, err
 		}
-		kept, err := openStorage(cfg.Storage)
+		d, err := openDriver(cfg.Storage)
 		if err != nil {
 			return false, err
 		}
-		store := newTrustStore(kept)
+		store := newTrustStore(state.New(state.Options{Driver: d}))
 		return notary.New(notary.Options{Store: store, Files: store}).Forget(gun)
 	}
 	return err == nil, err

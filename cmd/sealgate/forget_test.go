@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache/state"
 )
 
 func TestForgetAsksTheServerForWhatIsAGUN(t *testing.T) {
@@ -92,12 +93,12 @@ func TestForgetWithoutAServerDropsWhatOnlyFilesAreLeftOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := openStorage(cfg.Storage)
+	d, err := openDriver(cfg.Storage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const gun = "registry.example.com/acme/app"
-	if _, err := newTrustStore(kept).PutFile(gun, "timestamp", []byte("{}")); err != nil {
+	if _, err := newTrustStore(state.New(state.Options{Driver: d})).PutFile(gun, "timestamp", []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []struct {

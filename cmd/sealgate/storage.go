@@ -11,6 +11,7 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
@@ -53,16 +54,22 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 			return nil, fmt.Errorf("state-dir: %w", err)
 		}
 	}
-	if cfg.Storage.Driver != config.Filesystem {
+	if cfg.Storage.Driver == config.InMemory {
 		m.store = notary.NewMemoryStore()
 		return m, nil
 	}
-	kept, err := openStorage(cfg.Storage)
+	if root := cfg.Storage.RootDirectory(); root != "" { // for this user alone where there is none yet
+		if err := os.MkdirAll(root, 0o700); err != nil {
+			return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
+		}
+	}
+	d, err := openDriver(cfg.Storage)
 	if err != nil {
 		return nil, err
 	}
+	kept := state.New(state.Options{Driver: d})
 	onStorage := newTrustStore(kept)
-	keys := uploadKeys{driver: openDriver(cfg.Storage), root: cfg.Storage.RootDirectory()}
+	keys := uploadKeys{driver: d, root: cfg.Storage.RootDirectory()}
 	m.uploadKeys = func(context.Context) ([]proxy.UploadKey, error) { return do(onStorage, keys.load) }
 	m.store, m.files, m.onStorage = onStorage, onStorage, &onStorage
 	empty, err := do(onStorage, kept.Empty)
@@ -70,7 +77,7 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		err = doOnly(onStorage, kept.Check)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("storage.filesystem: %w", err)
+		return nil, fmt.Errorf("storage.%s: %w", cfg.Storage.Driver, err)
 	}
 	if empty {
 		log.Info().Msg("no trust state is stored: this is a first start, or everything was lost")
@@ -78,19 +85,16 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 	return m, nil
 }
 
-// openDriver returns the filesystem driver.
-func openDriver(s config.Storage) driver.StorageDriver {
-	return filesystem.New(filesystem.DriverParameters{RootDirectory: s.RootDirectory(), MaxThreads: storageThreads})
-}
-
-// openStorage opens the trust state on the filesystem driver, for this user
-// alone where there is no directory yet.
-func openStorage(s config.Storage) (*state.Store, error) {
-	root := s.RootDirectory()
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
+// openDriver returns the driver that s names. It asks nobody and makes nothing.
+// Two of InMemory share nothing.
+func openDriver(s config.Storage) (driver.StorageDriver, error) {
+	switch s.Driver {
+	case config.Filesystem:
+		return filesystem.New(filesystem.DriverParameters{RootDirectory: s.RootDirectory(), MaxThreads: storageThreads}), nil
+	case config.S3:
+		return openS3(s)
 	}
-	return state.New(state.Options{Driver: openDriver(s)}), nil
+	return inmemory.New(), nil
 }
 
 // storageThreads bounds the operations on the file system at once.
@@ -187,14 +191,19 @@ func openReadOnly(cfg *config.Config) (*remembered, error) {
 			return nil, fmt.Errorf("state-dir: %w", err)
 		}
 	}
-	if _, err := os.Stat(cfg.Storage.RootDirectory()); cfg.Storage.Driver != config.Filesystem || errors.Is(err, os.ErrNotExist) {
+	if cfg.Storage.Driver == config.InMemory {
 		return m, nil
 	}
-	kept, err := openStorage(cfg.Storage)
+	if root := cfg.Storage.RootDirectory(); root != "" {
+		if _, err := os.Stat(root); errors.Is(err, os.ErrNotExist) {
+			return m, nil
+		}
+	}
+	d, err := openDriver(cfg.Storage)
 	if err != nil {
 		return nil, err
 	}
-	onStorage := readOnly{newTrustStore(kept), &sync.Map{}}
+	onStorage := readOnly{newTrustStore(state.New(state.Options{Driver: d})), &sync.Map{}}
 	m.store, m.files = onStorage, onStorage
 	return m, nil
 }

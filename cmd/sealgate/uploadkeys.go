@@ -25,7 +25,7 @@ const uploadKeysTop = "/sealgate/upload-keys"
 // lost.
 type uploadKeys struct {
 	driver driver.StorageDriver
-	root   string // of the filesystem driver
+	root   string // of the filesystem driver; empty for others
 }
 
 // load returns the keys that are stored, and makes one where there is none.
@@ -70,19 +70,24 @@ func (u uploadKeys) read(ctx context.Context) ([]proxy.UploadKey, error) {
 // keyName is what a key is stored as: nobody can put another one in its place.
 func keyName(key proxy.UploadKey) string { return fmt.Sprintf("%x", sha256.Sum256(key[:])) }
 
-// create stores a key that only this user may read. The driver makes files that
-// everybody may: the directory comes first, closed to others.
+// create stores a key that only this user may read. The filesystem driver makes
+// files that everybody may: the directory comes first, closed to others.
 func (u uploadKeys) create(ctx context.Context, key proxy.UploadKey) error {
 	name := path.Join(uploadKeysTop, keyName(key))
 	file := filepath.Join(u.root, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("upload keys: %w", err)
-	}
-	if err := os.Chmod(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("upload keys: %w", err)
+	if u.root != "" {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return fmt.Errorf("upload keys: %w", err)
+		}
+		if err := os.Chmod(filepath.Dir(file), 0o700); err != nil {
+			return fmt.Errorf("upload keys: %w", err)
+		}
 	}
 	if err := u.driver.PutContent(ctx, name, key[:]); err != nil {
 		return fmt.Errorf("upload keys: %w", err)
+	}
+	if u.root == "" {
+		return nil
 	}
 	if err := os.Chmod(file, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("upload keys: %w", err)

@@ -6,13 +6,13 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/sealgate/sealgate/config"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 	"github.com/sealgate/sealgate/proxy"
 )
 
 // keysIn are the keys of a process on the storage in root.
 func keysIn(root string) uploadKeys {
-	return uploadKeys{driver: openDriver(config.Storage{Driver: config.Filesystem, Parameters: map[string]any{"rootdirectory": root}}), root: root}
+	return uploadKeys{driver: filesystem.New(filesystem.DriverParameters{RootDirectory: root, MaxThreads: storageThreads}), root: root}
 }
 
 func TestUploadKeysOutliveTheProcess(t *testing.T) {
