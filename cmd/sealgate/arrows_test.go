@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"config/clients":            nil,
 	"proxy":                     {"proxy/content", "proxy/upstream", "rewrite", "trustcache"},
 	"proxy/admin":               {"trustcache"},
+	"proxy/bundle":              {"proxy/content", "trustcache"},
 	"proxy/content":             nil,
 	"proxy/upstream":            nil,
 	"rewrite":                   nil,
