@@ -131,6 +131,20 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		return nil, err
 	}
 	defer upstream.Discard(resp)
+	m, err := checkedManifest(resp, digest)
+	if err != nil {
+		return nil, err
+	}
+	g.manifests.Put(g.origin, r.gun, m)
+	if g.Passthrough {
+		g.auth.remember(g.origin, r.gun, authorization)
+	}
+	return m, nil
+}
+
+// checkedManifest reads the manifest of a signed digest, or of one that it leads
+// to. The error is an *Error where it is not exactly that, in one reading.
+func checkedManifest(resp *http.Response, digest trustcache.Digest) (*content.Manifest, error) {
 	body, contentType, err := readManifest(resp, digest.String())
 	if err != nil {
 		return nil, err
@@ -145,15 +159,12 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	if err != nil {
 		return nil, badGateway("upstream-mismatch", "the registry's bytes do not match the signed digest %s", digest)
 	}
-	if err := oneReading(body, m.MediaType); err != nil {
-		if errors.Is(err, errSchema1) {
-			return nil, errNotServed(digest)
-		}
-		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
+	err = oneReading(body, m.MediaType)
+	if errors.Is(err, errSchema1) {
+		return nil, errNotServed(digest)
 	}
-	g.manifests.Put(g.origin, r.gun, m)
-	if g.Passthrough {
-		g.auth.remember(g.origin, r.gun, authorization)
+	if err != nil {
+		return nil, badGateway("upstream-two-readings", "the manifest %s cannot be served: %v", digest, err)
 	}
 	return m, nil
 }
