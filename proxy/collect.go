@@ -40,8 +40,8 @@ type Collection struct {
 	// Known returns a manifest of the repository that need not be fetched, nil
 	// where it is not there; nil Known means that none is.
 	Known func(ctx context.Context, d digest.Digest) *content.Manifest
-	// Planned, when not nil, is called when all manifests are in the sink, before
-	// the first blob is. An error of its ends the collection.
+	// Planned, when not nil, is called when all manifests are read, before anything
+	// is put into the sink. An error of its ends the collection.
 	Planned func(*Collected) error
 	// Progress, when not nil, is called as blobs arrive, by one goroutine at a
 	// time, about every 32 KiB.
@@ -74,6 +74,7 @@ var ErrMissing = errors.New("the registry does not have it")
 // Bounds of one collection.
 const (
 	maxCollectedManifests = 1000
+	maxHeldManifests      = 64 << 20 // bytes
 	maxCollectedBlobs     = 20_000
 	maxCollectedDepth     = 4       // manifests above one another
 	maxCollectedBlob      = 1 << 40 // bytes
@@ -97,6 +98,11 @@ func Collect(ctx context.Context, reg Registry, c Collection) (*Collected, error
 			return nil, err
 		}
 	}
+	for _, m := range w.held {
+		if err := c.Into.PutManifest(ctx, m); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Digest, err)
+		}
+	}
 	if err := w.blobs(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +114,8 @@ type walk struct {
 	Collection
 	gate  *gate
 	found Collected
+	held  []*content.Manifest      // those of found
+	bytes int64                    // of held
 	of    map[digest.Digest]string // what names a digest, for whoever reads an error
 
 	mu sync.Mutex // Progress
@@ -169,7 +177,7 @@ func (w *walk) isNew(d, by content.Descriptor) bool {
 	return true
 }
 
-// manifest puts one manifest into the sink and returns what it names.
+// manifest reads one manifest and returns what it names.
 func (w *walk) manifest(ctx context.Context, d content.Descriptor) (content.Named, error) {
 	var m *content.Manifest
 	if w.Known != nil {
@@ -181,12 +189,12 @@ func (w *walk) manifest(ctx context.Context, d content.Descriptor) (content.Name
 			return content.Named{}, err
 		}
 	}
-	if err := w.Into.PutManifest(ctx, m); err != nil {
-		return content.Named{}, err
-	}
 	d.MediaType, d.Size = m.MediaType, int64(len(m.Body))
-	w.found.Manifests = append(w.found.Manifests, d)
+	w.found.Manifests, w.held = append(w.found.Manifests, d), append(w.held, m)
 	w.found.Bytes += d.Size
+	if w.bytes += d.Size; w.bytes > maxHeldManifests {
+		return content.Named{}, fmt.Errorf("with it there are more than %d bytes of manifests", maxHeldManifests)
+	}
 	return content.Closure(m)
 }
 
