@@ -36,7 +36,8 @@ type Source interface {
 	// remembered; a Source must not rely on getting it back to refuse older
 	// versions. The cache calls Fetch for one repository at most once at a
 	// time, unless it was forgotten during a call, and for different ones
-	// concurrently. Every error wraps one of this package's sentinels.
+	// concurrently. Every error wraps one of this package's sentinels:
+	// ErrForgotten, before anybody is asked, where prev may not stand any more.
 	Fetch(ctx context.Context, gun string, prev *Snapshot) (*Snapshot, error)
 }
 
@@ -262,20 +263,19 @@ func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state)
 		defer timer.Stop()
 		enough = timer.C
 	}
-	select {
-	case <-f.done:
-		if f.restored {
-			return c.view(ctx, gun, tag) // which asks the source
-		}
-	case <-enough:
+	landed, err := c.landed(ctx, gun, f, enough)
+	switch {
+	case err != nil:
+		return View{}, err
+	case !landed:
 		if st.err == nil {
 			slow := *st
 			slow.err = fmt.Errorf("%w: %s: no answer within %s", ErrUnreachable, gun, patience)
 			st = &slow
 		}
 		return c.answer(gun, st, c.opts.Now())
-	case <-ctx.Done():
-		return View{}, ctx.Err()
+	case f.restored:
+		return c.view(ctx, gun, tag) // which asks the source
 	}
 	if f.st == nil {
 		return View{}, f.err
@@ -285,6 +285,36 @@ func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state)
 		v.Stale = nil // it was asked for just now, even if that took longer than Refresh
 	}
 	return v, err
+}
+
+// landed waits for f: until enough, but as long as it takes where the snapshot
+// that the caller could do with has been forgotten meanwhile.
+func (c *Cache) landed(ctx context.Context, gun string, f *flight, enough <-chan time.Time) (bool, error) {
+	for {
+		select {
+		case <-f.done:
+			return true, nil
+		case <-enough:
+			c.mu.Lock()
+			stands := c.known.Contains(gun)
+			c.mu.Unlock()
+			if stands {
+				return false, nil
+			}
+			enough = nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// drop removes what is known of gun, unless it is newer than old.
+func (c *Cache) drop(gun string, old *state) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st, have := c.known.Peek(gun); have && st.snap == old.snap {
+		c.known.Remove(gun)
+	}
 }
 
 // answer turns a state into what the caller gets: a fresh view, a stale one,
@@ -370,6 +400,11 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	}
 	start := c.opts.Now()
 	snap, err := c.inTurn(ctx, f, gun, prev)
+	if errors.Is(err, ErrForgotten) && old != nil {
+		c.drop(gun, old)
+		old = nil
+		snap, err = c.inTurn(ctx, f, gun, nil)
+	}
 	now := c.opts.Now()
 
 	c.mu.Lock()

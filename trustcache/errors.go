@@ -36,6 +36,11 @@ var (
 	// ErrStore: what is remembered, without which nothing can be judged, cannot
 	// be read or written here. The source is not to blame.
 	ErrStore = errors.New("trust state cannot be used")
+
+	// ErrForgotten: what the snapshot was built on that Fetch was given has been
+	// forgotten since, here or by another process on the same store. It stands
+	// no longer, whatever the source would say. No caller of a Cache sees it.
+	ErrForgotten = errors.New("trust data was forgotten")
 )
 
 // Absent says that err is knowledge: there is no trust data to use. Any other
@@ -47,7 +52,7 @@ func Absent(err error) bool {
 // Class returns the sentinel that err wraps, the narrowest; err itself where
 // there is none.
 func Class(err error) error {
-	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable, ErrStore} {
+	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable, ErrStore, ErrForgotten} {
 		if errors.Is(err, class) {
 			return class
 		}

@@ -25,6 +25,8 @@ type source struct {
 	lives time.Duration // of a snapshot; zero: for ever
 	panic any
 	build func(gun string) *trustcache.Snapshot // instead of tags
+	// fetched, where it is set, may refuse what it is given, at once.
+	fetched func(prev *trustcache.Snapshot) error
 }
 
 func newSource(tags ...string) *source { return &source{tags: tags, calls: map[string]int{}} }
@@ -33,8 +35,13 @@ func (s *source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 	s.mu.Lock()
 	s.calls[gun]++
 	s.prevs = append(s.prevs, prev)
-	err, slow, tags, lives, panics, build := s.err, s.slow, s.tags, s.lives, s.panic, s.build
+	err, slow, tags, lives, panics, build, fetched := s.err, s.slow, s.tags, s.lives, s.panic, s.build, s.fetched
 	s.mu.Unlock()
+	if fetched != nil {
+		if err := fetched(prev); err != nil {
+			return nil, err
+		}
+	}
 	if slow > 0 {
 		select {
 		case <-time.After(slow):

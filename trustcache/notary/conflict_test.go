@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/trustcachetest"
@@ -155,14 +156,16 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 				forget(t, s, w.GUN)
 				maps.Copy(w.Files, anew.Files) // what it is about to ask for is there still
 			}))
-			got, err := w.fetch(slow, snap)
+			_, err = w.fetch(slow, snap)
 			if at == "timestamp" { // of other keys than the root that it began with
 				wantClass(t, err, trustcache.ErrMalicious)
 				if kept.state(t).Root != nil {
 					t.Fatal("what was forgotten was stored again")
 				}
-				got, err = w.fetch(slow, snap)
+				_, err = w.fetch(slow, snap)
 			}
+			wantClass(t, err, trustcache.ErrForgotten) // what it was given stands no longer
+			got, err := w.fetch(slow, nil)
 			must(t, err)
 			wantDigest(t, got, "latest", 9)
 			if floors := kept.state(t).Floors["root"]; floors[0].Signers[0] != anew.Parties["root"].Keys[0].Canonical() {
@@ -172,8 +175,8 @@ func TestWhatIsForgottenStaysForgotten(t *testing.T) {
 	}
 }
 
-// TestForgetWhileAnUpdateEnds: all of the update was verified, and is told
-// from the start.
+// TestForgetWhileAnUpdateEnds: all of the update was verified, and counts for
+// nothing, like what it began with.
 func TestForgetWhileAnUpdateEnds(t *testing.T) {
 	w, _ := lyingWorld(t)
 	kept := newStore()
@@ -181,8 +184,31 @@ func TestForgetWhileAnUpdateEnds(t *testing.T) {
 	snap := w.verified(s, nil)
 	w.Asked()
 	slow := w.source(keptIn(kept), whenAsked(w, "timestamp", func() { forget(t, s, w.GUN) }))
-	wantDigest(t, w.verified(slow, snap), "latest", 1)
+	_, err := w.fetch(slow, snap)
+	wantClass(t, err, trustcache.ErrForgotten)
+	wantDigest(t, w.verified(slow, nil), "latest", 1)
 	w.wantAsked("timestamp.json", "root.json", "timestamp.json", "snapshot", "targets", releases, "targets/alice")
+}
+
+// TestWhatAReplicaForgetsStandsNowhere: the next look at a repository that was
+// forgotten through another source takes the snapshot away before anybody is
+// asked, be the server there or not, and be the repository known again or not.
+func TestWhatAReplicaForgetsStandsNowhere(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		w, _ := lyingWorld(t)
+		disk := inmemory.New()
+		here, there := w.source(storedOn(t, disk)), w.source(storedOn(t, disk))
+		snap := w.verified(here, nil)
+		w.verified(there, nil)
+		forget(t, there, w.GUN)
+		if known {
+			w.verified(there, nil)
+		}
+		w.Asked()
+		_, err := w.fetch(here, snap)
+		wantClass(t, err, trustcache.ErrForgotten)
+		w.wantAsked()
+	}
 }
 
 func TestForgetSaysWhenItFails(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // be fetched: no file, no certificate, no key but those of the timestamp and
 // of delegations. It is not modified.
 type memo struct {
+	epoch        uint64    // of the State; once that is another, all of it was forgotten
 	policy       *Policy   // by which the snapshot's tags were decided
 	counted      counted   // where its required keys count
 	terms        terms     // by which it expires

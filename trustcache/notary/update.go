@@ -60,12 +60,15 @@ func (s *Source) begin(ctx context.Context, gun string, prev *trustcache.Snapsho
 		return nil, u.storeFailed("read", errors.New(`what was fetched of it is kept, but not what is known of it: restore that, or drop all of it with "sealgate forget"`))
 	}
 	var known map[string][]Floor
+	if prev != nil {
+		u.memo, _ = prev.Memo().(*memo)
+	}
 	if u.loaded.known() {
 		u.state = u.loaded
 		known = u.state.Floors
-		if prev != nil {
-			u.memo, _ = prev.Memo().(*memo)
-		}
+	}
+	if u.memo != nil && (u.state == nil || u.memo.epoch != u.state.Epoch) {
+		return nil, fmt.Errorf("%w: %s", trustcache.ErrForgotten, gun)
 	}
 	u.floors = newFloors(known)
 	return u, nil
