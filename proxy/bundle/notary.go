@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // metadataOf says which metadata of gun the path of a request to a Notary server
@@ -25,12 +26,15 @@ type replay struct {
 	b    *Bundle
 	repo *Repository
 	root string // what it offers as root.json
+	// offered says that it did: who knows a root of the repository does not ask.
+	offered atomic.Bool
 }
 
 // RoundTrip implements http.RoundTripper. What is not there is Notary's own 404.
 func (p *replay) RoundTrip(req *http.Request) (*http.Response, error) {
 	name, ok := metadataOf(p.repo.GUN, req.URL.Path)
 	if name == "root.json" {
+		p.offered.Store(true)
 		name = p.root
 	}
 	sum := p.repo.Files[name]
