@@ -50,6 +50,8 @@
 //     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
 //     client may know of it (trust.go).
+//     Before an offline registry there is nobody: what was loaded is served, and
+//     what was not is 404 (offline.go).
 //  7. Any error becomes an answer in one place (errors.go), the refusal of a tag
 //     in the form that the registry is configured for (denial.go), and one
 //     access line and one Outcome say what happened (access.go).

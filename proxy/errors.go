@@ -48,6 +48,7 @@ const (
 	codePageInvalid      = "PAGINATION_NUMBER_INVALID"
 	codeTagInvalid       = "TAG_INVALID"
 	codeManifestUnknown  = "MANIFEST_UNKNOWN"
+	codeBlobUnknown      = "BLOB_UNKNOWN"
 	codeMetadataNotFound = "METADATA_NOT_FOUND"
 	codeNameInvalid      = "NAME_INVALID"
 	codeSizeInvalid      = "SIZE_INVALID"
@@ -153,6 +154,8 @@ func unavailable(reason string, err error) *Error {
 // never mix.
 func errTrust(gun string, err error) *Error {
 	switch {
+	case errors.Is(err, trustcache.ErrNotLoaded):
+		return notFound("no-trust-data", "remote trust data does not exist for "+gun+": no bundle with it has been loaded")
 	case errors.Is(err, trustcache.ErrNoTrustData):
 		return notFound("no-trust-data", "remote trust data does not exist for "+gun)
 	case errors.Is(err, trustcache.ErrUnpinned):
@@ -270,8 +273,8 @@ func asError(err error) *Error {
 	return errInternal.because(err)
 }
 
-// write sends the refusal. It is the one place where an error becomes a status.
-func (e *Error) write(w http.ResponseWriter) {
+// body is the refusal in the form of the OCI distribution-spec v1.1.
+func (e *Error) body() []byte {
 	type one struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -280,7 +283,12 @@ func (e *Error) write(w http.ResponseWriter) {
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	h := w.Header()
+	return body
+}
+
+// write sends the refusal. It is the one place where an error becomes a status.
+func (e *Error) write(w http.ResponseWriter) {
+	body, h := e.body(), w.Header()
 	for name, values := range e.Header {
 		h[name] = values
 	}

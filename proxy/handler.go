@@ -67,6 +67,7 @@ type shared struct {
 	fetches, probes singleflight.Group
 	lists           *semaphore.Weighted // of registries' tags, being read
 	judging         *semaphore.Weighted // signature tags
+	keptFiles       *semaphore.Weighted // of trust metadata, being served
 	verdicts        *verdicts           // on what is in them
 	manifestTimeout time.Duration
 }
@@ -108,6 +109,7 @@ func newShared(opts Options) *shared {
 		slowTrust:       &authorisations{ttl: watchPause, now: opts.Now, remembered: newRemembered()},
 		lists:           semaphore.NewWeighted(maxLists),
 		judging:         semaphore.NewWeighted(maxJudging),
+		keptFiles:       semaphore.NewWeighted(maxKeptFiles),
 		verdicts:        verdicts,
 		manifests:       manifests,
 		uploads:         uploads,

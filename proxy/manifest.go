@@ -35,6 +35,7 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, repo repo, route
 			return err
 		}
 		warnStale(w.Header(), view)
+		g.warnAge(w.Header(), view)
 		return d.Denial
 	}
 	m, err := g.signedManifest(r.Context(), repo, authorization, d.Target.Digest)
@@ -44,6 +45,7 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, repo repo, route
 	rec.served = m.Digest
 	rec.length = int64(len(m.Body))
 	warnStale(w.Header(), view)
+	g.warnAge(w.Header(), view)
 	writeManifest(w, r, m)
 	return nil
 }
@@ -99,7 +101,7 @@ func (g *gate) signedManifest(ctx context.Context, r repo, authorization string,
 	if m := g.manifests.Get(g.origin, r.gun, digest); m != nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
-			err = errNotInRegistry(digest)
+			err = g.errNotInRegistry(digest)
 		}
 		if err != nil {
 			return nil, err
@@ -111,7 +113,10 @@ func (g *gate) signedManifest(ctx context.Context, r repo, authorization string,
 	})
 }
 
-func errNotInRegistry(digest trustcache.Digest) *Error {
+func (g *gate) errNotInRegistry(digest trustcache.Digest) *Error {
+	if g.Offline != nil {
+		return notFound("not-loaded", "signed digest "+digest.String()+" is in no bundle that has been loaded here")
+	}
 	return notFound("not-in-registry", "signed digest "+digest.String()+" is not in the registry")
 }
 
@@ -126,7 +131,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		return m, nil // another flight has just landed
 	}
 	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
-	resp, err := g.askForManifest(ctx, route, authorization, errNotInRegistry(digest))
+	resp, err := g.askForManifest(ctx, route, authorization, g.errNotInRegistry(digest))
 	if err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ type Policy struct {
 	Exempt []string
 }
 
-// Registry is one registry as the gate stands in front of it. Name, Hosts,
-// URL and Upstream are required, Trust unless Policy disables it for all.
+// Registry is one registry as the gate stands in front of it. Name and Hosts are
+// required, URL and Upstream, or Offline, Trust unless Policy disables it for all.
 type Registry struct {
 	// Name is what publishers typed when they signed: the GUN of a repository
 	// is Name, "/", repository. DockerHub has rules of its own (Repository).
@@ -52,6 +52,11 @@ type Registry struct {
 	// several registries may share one. On a Host that only "*" covers ns chooses
 	// among all registries. Nil means none.
 	MirrorHosts []string
+	// Offline, where it is not nil, makes this a registry that nobody can be asked
+	// about: everything comes from what was loaded. URL, Upstream and all that is
+	// about servers, clients' credentials and writing stay unset then, and Policy
+	// enforces everywhere.
+	Offline *Offline
 	// URL is the registry's address; its path comes before /v2/.
 	URL *url.URL
 	// Upstream sends requests of our own to the registry, probes and the
@@ -115,6 +120,9 @@ type Registry struct {
 
 // withDefaults is reg with what nil stands for.
 func (reg Registry) withDefaults() Registry {
+	if reg.Offline != nil {
+		reg.URL, reg.Upstream = offlineURL(), nowhere{}
+	}
 	if reg.Bodies == nil {
 		reg.Bodies = reg.Upstream
 	}

@@ -55,6 +55,7 @@ func (g *gate) serveTags(w http.ResponseWriter, r *http.Request, repo repo, poli
 	h := w.Header()
 	warnStale(h, view)
 	warnDoubt(h, signed)
+	g.warnAge(h, view)
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Docker-Distribution-Api-Version", "registry/2.0")

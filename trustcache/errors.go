@@ -14,6 +14,9 @@ var (
 	// ErrNoTrustData: the source knows for certain that this repository has
 	// no trust data and never had any.
 	ErrNoTrustData = errors.New("remote trust data does not exist")
+	// ErrNotLoaded is an ErrNoTrustData: there is nobody to ask, and nothing of
+	// this repository was loaded.
+	ErrNotLoaded = fmt.Errorf("%w: no bundle with it has been loaded", ErrNoTrustData)
 	// ErrUnpinned: no pin covers the repository and first use is off.
 	ErrUnpinned = errors.New("no pin covers the repository")
 
@@ -52,7 +55,7 @@ func Absent(err error) bool {
 // Class returns the sentinel that err wraps, the narrowest; err itself where
 // there is none.
 func Class(err error) error {
-	for _, class := range []error{ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable, ErrStore, ErrForgotten} {
+	for _, class := range []error{ErrNotLoaded, ErrNoTrustData, ErrUnpinned, ErrRolledBack, ErrMalicious, ErrExpired, ErrVanished, ErrRefused, ErrUnreachable, ErrStore, ErrForgotten} {
 		if errors.Is(err, class) {
 			return class
 		}

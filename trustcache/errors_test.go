@@ -15,6 +15,7 @@ func TestKnowledgeAlarmAndOutageAreToldApart(t *testing.T) {
 		absent, alarming bool
 	}{
 		{trustcache.ErrNoTrustData, true, false},
+		{trustcache.ErrNotLoaded, true, false},
 		{trustcache.ErrUnpinned, true, false},
 		{trustcache.ErrMalicious, false, true},
 		{trustcache.ErrRolledBack, false, true},

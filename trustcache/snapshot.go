@@ -284,6 +284,17 @@ func (t *table) Unusable() []Target { return t.unusable }
 // Expires returns when the snapshot stops standing, and which role ends it.
 func (s *Snapshot) Expires() (time.Time, string) { return s.expires, s.expiresRole }
 
+// FirstExpiry returns which of the roles that decide expires first, by what it
+// says itself, and when; "" where none does. It may stand for longer.
+func (s *Snapshot) FirstExpiry() (role string, at time.Time) {
+	for _, e := range s.evidence {
+		if e.Decides && (role == "" || e.Expires.Before(at)) {
+			role, at = e.Role, e.Expires
+		}
+	}
+	return role, at
+}
+
 // Evidence returns what the verified roles contributed. Shared: do not modify.
 func (s *Snapshot) Evidence() []Evidence { return s.evidence }
 

@@ -38,7 +38,7 @@ func (s *Source) offline() bool { return s.opts.Transport == nil }
 // newer there writes the timestamp last, so that what it leads to is there.
 func (u *update) fetchKept() (*trustcache.Snapshot, error) {
 	if u.state == nil {
-		return nil, fmt.Errorf("%w for %s: no bundle with it has been loaded", trustcache.ErrNoTrustData, u.gun)
+		return nil, fmt.Errorf("%w: %s", trustcache.ErrNotLoaded, u.gun)
 	}
 	var err error
 	u.kept, _, err = u.source.readKept(u.gun)

@@ -204,10 +204,7 @@ func TestWhereNothingWasCarriedNothingIsSigned(t *testing.T) {
 	w := timed(t)
 	s := newSite(w)
 	_, err := w.fetch(s.there(), nil)
-	wantClass(t, err, trustcache.ErrNoTrustData)
-	if want := "remote trust data does not exist for " + w.GUN + ": no bundle with it has been loaded"; err == nil || err.Error() != want {
-		t.Errorf("says %v", err)
-	}
+	wantClass(t, err, trustcache.ErrNotLoaded)
 	s.carry()
 	forget(t, s.there(), w.GUN)
 	_, err = w.fetch(s.there(), nil)

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// Offline is what an offline registry has in the place of servers.
+type Offline struct {
+	// Metadata returns a file of trust metadata of a GUN by the name that Notary's
+	// clients ask for, as it was signed. Where there is none the error wraps
+	// fs.ErrNotExist. It must be safe for concurrent use.
+	Metadata func(gun, name string) ([]byte, error)
+}
+
+// offlineURL is the address of an offline registry. Nobody has it (RFC 2606
+// section 2), and nothing goes there.
+func offlineURL() *url.URL { return &url.URL{Scheme: "https", Host: "offline.invalid"} }
+
+// nowhere stands for a registry that has nothing: what an offline registry
+// serves by digest comes from its cache, and what is not there is nowhere.
+type nowhere struct{}
+
+// emptyReferrers is what a registry says that knows of no referrers (OCI
+// distribution-spec v1.1, "Listing Referrers").
+const emptyReferrers = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+
+// RoundTrip answers a request that build made.
+func (nowhere) RoundTrip(req *http.Request) (*http.Response, error) {
+	status, contentType, body := http.StatusOK, "application/vnd.oci.image.index.v1+json", []byte(emptyReferrers)
+	if route, err := Parse(req.URL.RequestURI()); err != nil || route.Kind != Referrers {
+		e := errNotLoaded(route)
+		status, contentType, body = e.Status, "application/json", e.body()
+	}
+	resp := &http.Response{
+		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        http.Header{"Content-Type": {contentType}, "Content-Length": {strconv.Itoa(len(body))}},
+		ContentLength: int64(len(body)), Body: http.NoBody, Request: req,
+	}
+	if req.Method != http.MethodHead {
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return resp, nil
+}
+
+// errNotLoaded: what a route by digest means is not there.
+func errNotLoaded(route Route) *Error {
+	code := codeManifestUnknown
+	if route.Kind == Blob {
+		code = codeBlobUnknown
+	}
+	return &Error{Status: http.StatusNotFound, Code: code, Reason: "not-loaded",
+		Message: fmt.Sprintf("%.140q is in no bundle of %.300s that has been loaded here", route.Reference, route.Repository)}
+}
+
+// warnAge says in a header (RFC 7234 section 5.5) that nothing newer than what was
+// loaded can be had, once any of it that decides is past its expiry.
+func (g *gate) warnAge(h http.Header, view trustcache.View) {
+	if g.Offline == nil || view.Snapshot == nil {
+		return
+	}
+	if role, at := view.FirstExpiry(); role != "" && !g.auth.now().Before(at) {
+		h.Add("Warning", fmt.Sprintf(`112 sealgate "offline: %s expired at %s"`, role, at.UTC().Format(time.RFC3339)))
+	}
+}
+
+// maxKeptFiles bounds the files of trust metadata that are being served at once:
+// each is in memory until its client has it.
+const maxKeptFiles = 8
+
+// serveKeptTrust serves a file of trust metadata from what is kept. Whoever reads
+// an offline registry may: there is nobody to ask who else may not.
+func (g *gate) serveKeptTrust(w http.ResponseWriter, r *http.Request, route Route) error {
+	if err := g.keptFiles.Acquire(r.Context(), 1); err != nil {
+		return err
+	}
+	defer g.keptFiles.Release(1)
+	raw, err := g.Offline.Metadata(route.Repository, route.Reference)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errNoTrustFile
+	case err != nil:
+		return unavailable("store", fmt.Errorf("%w: trust metadata of %s cannot be read", trustcache.ErrStore, route.Repository)).because(err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(raw)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write(raw) // a HEAD's body is left out by net/http
+	return nil
+}
