@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -142,6 +143,20 @@ func readTrustRules(ct config.ContentTrust) (trustRules, error) {
 	return rules, err
 }
 
+// source is what a trust source judges by, whatever it asks.
+func (r trustRules) source(now func() time.Time) notary.Options {
+	return notary.Options{
+		Now:  now,
+		Pins: r.pins,
+		Policy: policies(r.ContentTrust, func(p config.Policy) *notary.Policy {
+			return &notary.Policy{Roles: p.Roles, Required: required(p, r.signers)}
+		}),
+		TrustOnFirstUse: r.TrustOnFirstUse,
+		AllowExpired:    r.AllowExpiredCachedTrustData,
+		Limits:          notary.Limits(r.Limits),
+	}
+}
+
 // assembleRegistry makes what stands before one registry. What has to be closed
 // is in the parts, also where there is an error.
 func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.Registry, registryParts, error) {
@@ -168,23 +183,13 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 	if err != nil {
 		return proxy.Registry{}, rp, err
 	}
-	rp.source = notary.New(notary.Options{
-		URL:       reg.Notary.URL,
-		Transport: verifying,
-		Store:     l.remembered.store,
-		Files:     l.remembered.files,
-		OnUnkept: func(gun string, err error) {
-			l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
-		},
-		Now:  l.remembered.now,
-		Pins: rules.pins,
-		Policy: policies(rules.ContentTrust, func(p config.Policy) *notary.Policy {
-			return &notary.Policy{Roles: p.Roles, Required: required(p, rules.signers)}
-		}),
-		TrustOnFirstUse: rules.TrustOnFirstUse,
-		AllowExpired:    rules.AllowExpiredCachedTrustData,
-		Limits:          notary.Limits(rules.Limits),
-	})
+	opts := rules.source(l.remembered.now)
+	opts.URL, opts.Transport = reg.Notary.URL, verifying
+	opts.Store, opts.Files = l.remembered.store, l.remembered.files
+	opts.OnUnkept = func(gun string, err error) {
+		l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
+	}
+	rp.source = notary.New(opts)
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,
 		Refresh:  rules.Refresh,
