@@ -42,8 +42,8 @@ fuzz-short: | $(LOG) ## every fuzz target for some seconds
 fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
 	@.ci/fuzz $(FUZZLONG)
 
-kill: ## kill -9 at random points of 1,000 trust writes; a few are in `make unit`
-	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' ./trustcache/state
+kill: ## kill -9 at random points of 1,000 writes of trust state and of content; a few are in `make unit`
+	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' -timeout 60m ./trustcache/state ./proxy/content
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
 	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 20m ./e2e

@@ -97,7 +97,7 @@ func (w *sweep) isOld(ctx context.Context, paths ...string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if !info.ModTime().Before(w.start.Add(-abandoned)) {
+		if !info.ModTime().Before(w.start.Add(-w.store.abandoned)) {
 			return false, nil
 		}
 	}
@@ -118,9 +118,5 @@ func (w *sweep) prune(ctx context.Context, directory string) error {
 	if old, err := w.isOld(ctx, directory); !old || err != nil {
 		return err
 	}
-	if err := gone(w.store.o.Driver.Delete(ctx, directory)); err != nil {
-		return err
-	}
-	w.did.Abandoned++
-	return nil
+	return gone(w.store.o.Driver.Delete(ctx, directory))
 }

@@ -19,7 +19,8 @@ type StoreStats struct {
 
 	// Since the store was made:
 	Hits, Misses uint64 // of Manifest and Blob
-	Failures     uint64 // reads, writes and renewals that the driver failed
+	Failures     uint64 // reads, writes, renewals and sweeps that the driver failed
+	Damaged      uint64 // blobs removed because their bytes were others
 	Evicted      uint64 // links removed by age or for MaxSize
 	EvictedBytes uint64
 }
@@ -47,12 +48,18 @@ func (c *counts) read(err error) {
 
 // failed counts what a driver has failed.
 func (c *counts) failed(err error) {
-	if errors.Is(err, ErrUncacheable) || errors.Is(err, ErrDigest) {
+	if err == nil || errors.Is(err, ErrUncacheable) || errors.Is(err, ErrDigest) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Failures++
+}
+
+func (c *counts) damaged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stats.Damaged++
 }
 
 // swept takes over what a sweep has found; where it failed, only what it did.

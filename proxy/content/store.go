@@ -42,6 +42,9 @@ type StoreOptions struct {
 	Now func() time.Time
 	// Swept, if not nil, hears of every sweep of Run, with its error.
 	Swept func(Swept, error)
+	// Damaged, if not nil, hears of a blob whose bytes were no more those of its
+	// digest, and that has been removed therefore.
+	Damaged func(digest.Digest)
 }
 
 // Store is the content of one registry on a storage driver: manifests and
@@ -51,11 +54,15 @@ type Store struct {
 	reads  distribution.Namespace
 	writes distribution.Namespace
 	uses   *uses
+	proofs *proofs
 	counts counts
 	wake   chan struct{} // to Run: what was added may have passed the bound
 	pinned atomic.Uint64 // how often pins were written
 
 	sweeping sync.Mutex // held by Sweep
+
+	// The ages of sweep.go, shorter in tests.
+	abandoned, margin time.Duration
 
 	// locks order commits of a digest and its removal, by its first byte: a
 	// commit reads, a removal writes. No more than one is held, but all by prune.
@@ -75,7 +82,10 @@ func NewStore(ctx context.Context, o StoreOptions) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, reads: reads, writes: writes, uses: newUses(), wake: make(chan struct{}, 1)}, nil
+	return &Store{
+		o: o, reads: reads, writes: writes, uses: newUses(), proofs: newProofs(),
+		wake: make(chan struct{}, 1), abandoned: abandoned, margin: margin,
+	}, nil
 }
 
 // lock is that of a digest.
@@ -184,7 +194,7 @@ func (s *Store) putManifest(ctx context.Context, repository string, m *Manifest)
 
 // Blob returns a blob of the repository. The error wraps ErrNotCached where the
 // store does not have it; any other says why it cannot be served. That its
-// bytes are those of d was checked when they were stored, and is not here.
+// bytes are those of d was checked when they were stored, and is not here (Open).
 func (s *Store) Blob(ctx context.Context, repository string, d digest.Digest) (*Blob, error) {
 	b, err := s.blob(ctx, repository, d)
 	s.counts.read(err)
@@ -207,7 +217,7 @@ func (s *Store) blob(ctx context.Context, repository string, d digest.Digest) (*
 	if is.Digest != d { // the library follows a link wherever it points
 		return nil, fmt.Errorf("%w: the link is to %s", ErrDigest, is.Digest)
 	}
-	return &Blob{Digest: d, Size: is.Size, driver: s.o.Driver}, nil
+	return &Blob{Digest: d, Size: is.Size, store: s}, nil
 }
 
 // Has says whether the repository has d, as a manifest or as a blob. It is no
@@ -232,8 +242,11 @@ func (s *Store) Has(ctx context.Context, repository string, d digest.Digest) (bo
 // error wraps ErrDigest where the bytes are not those of d, ErrUncacheable
 // where d is of no kind that is kept. r is read to its end or an error.
 func (s *Store) PutBlob(ctx context.Context, repository string, d digest.Digest, r io.Reader) error {
-	if err := s.putBlob(ctx, repository, d, r); err != nil {
-		s.counts.failed(err)
+	from := &source{Reader: r}
+	if err := s.putBlob(ctx, repository, d, from); err != nil {
+		if from.err == nil {
+			s.counts.failed(err)
+		}
 		return fmt.Errorf("blob %s of %q: %w", d, repository, err)
 	}
 	return nil
@@ -256,8 +269,24 @@ func (s *Store) putBlob(ctx context.Context, repository string, d digest.Digest,
 		s.abandon(ctx, repository, w)
 		return err
 	}
+	s.proofs.done(d, s.o.Now())
 	s.added(n)
 	return nil
+}
+
+// source remembers that it failed: that is no failure of the store.
+type source struct {
+	io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (r *source) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
+	}
+	return n, err
 }
 
 // create begins an upload. The lock keeps its directory from being removed as

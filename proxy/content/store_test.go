@@ -56,16 +56,9 @@ func sumOf(body []byte) [32]byte { return asSum(digest.FromBytes(body)) }
 // image is a manifest of one layer, whose bytes differ with n.
 func image(tb testing.TB, n int) *Manifest {
 	tb.Helper()
-	return manifestOf(tb, v1.MediaTypeImageManifest, fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,
+	return typed(tb, v1.MediaTypeImageManifest, fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,
 		"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:%064x","size":2},
 		"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:%064x","size":3}]}`, v1.MediaTypeImageManifest, n, n+1))
-}
-
-func manifestOf(tb testing.TB, mediaType, body string) *Manifest {
-	tb.Helper()
-	m, err := Check(sumOf([]byte(body)), []byte(body), mediaType)
-	must(tb, err)
-	return m
 }
 
 // blobOf returns size bytes that differ with n, and their digest.

@@ -66,7 +66,11 @@ func (s *Store) look(ctx context.Context, before time.Time) (*survey, error) {
 	v := &survey{objects: map[sum]*object{}, names: map[string]string{}}
 	err := s.walk(ctx, v, repositories, before, func(info driver.FileInfo) {
 		if l, ok := parseLink(info.Path()); ok {
-			v.links = append(v.links, usedLink{info.ModTime().UnixNano(), v.name(l.repository), l.kind, asSum(l.digest)})
+			used := info.ModTime()
+			if last := s.uses.last(l); last.After(used) {
+				used = last
+			}
+			v.links = append(v.links, usedLink{used.UnixNano(), v.name(l.repository), l.kind, asSum(l.digest)})
 		}
 	})
 	if err != nil {

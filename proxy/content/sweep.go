@@ -28,7 +28,7 @@ type Swept struct {
 	Expired        int   // links that nobody used for TTL
 	Evicted        int   // links that had to go for MaxSize
 	Freed          int64 // bytes
-	Abandoned      int   // uploads, half-written files, links without bytes, empty directories
+	Abandoned      int   // uploads, half-written files, links without bytes
 	Took           time.Duration
 }
 
@@ -66,7 +66,12 @@ type pin struct {
 
 func (w *sweep) run(ctx context.Context) error {
 	var err error
-	if w.found, err = w.store.look(ctx, w.start.Add(-abandoned)); err != nil {
+	for range 3 { // what vanishes meanwhile, by Drop or another process, ends a walk
+		if w.found, err = w.store.look(ctx, w.start.Add(-w.store.abandoned)); !absent(err) {
+			break
+		}
+	}
+	if err != nil {
 		return err
 	}
 	slices.SortFunc(w.found.links, func(a, b usedLink) int { return cmp.Compare(a.used, b.used) })
@@ -81,7 +86,7 @@ func (w *sweep) run(ctx context.Context) error {
 // dangling removes links whose bytes are gone.
 func (w *sweep) dangling(ctx context.Context) error {
 	return w.each(ctx, func(l *usedLink) (bool, error) {
-		if w.found.objects[l.sum] != nil || l.used > w.start.Add(-abandoned).UnixNano() {
+		if w.found.objects[l.sum] != nil || l.used > w.start.Add(-w.store.abandoned).UnixNano() {
 			return false, nil
 		}
 		removed, err := w.remove(ctx, l)
@@ -114,10 +119,10 @@ func (w *sweep) expired(ctx context.Context) error {
 // unlinked removes bytes that no link is to.
 func (w *sweep) unlinked(ctx context.Context) error {
 	for sum, o := range w.found.objects {
-		if o.links > 0 || !o.written.Before(w.start.Add(-abandoned)) {
+		if o.links > 0 || !o.written.Before(w.start.Add(-w.store.abandoned)) {
 			continue
 		}
-		if err := w.free(ctx, sum, w.start.Add(-abandoned)); err != nil {
+		if err := w.free(ctx, sum, w.start.Add(-w.store.abandoned)); err != nil {
 			return err
 		}
 	}
@@ -132,7 +137,7 @@ func (w *sweep) oversize(ctx context.Context) error {
 	}
 	target := most - most/20
 	return w.each(ctx, func(l *usedLink) (bool, error) {
-		if w.found.total <= target || l.used >= w.start.Add(-margin).UnixNano() {
+		if w.found.total <= target || l.used >= w.start.Add(-w.store.margin).UnixNano() {
 			return false, nil
 		}
 		removed, err := w.remove(ctx, l)
@@ -180,7 +185,7 @@ func (w *sweep) remove(ctx context.Context, l *usedLink) (bool, error) {
 	}
 	// Whoever links these bytes anew has written them anew (anew), so that those
 	// from before this sweep are still linked by nobody.
-	return true, w.free(ctx, l.sum, w.start.Add(-margin))
+	return true, w.free(ctx, l.sum, w.start.Add(-w.store.margin))
 }
 
 // free removes bytes that no link is to, unless they were written after before.

@@ -12,42 +12,74 @@ import (
 // renewEvery is how often at most a link is written because it is used.
 const renewEvery = time.Hour
 
-// maxUses is of how many links is remembered that they need not be written.
-const maxUses = 1 << 16
+// maxUses is of how many links the uses are remembered; about 4 MiB.
+const maxUses = 1 << 14
 
-// uses remembers when links were last written, so that most uses touch nothing.
+// uses remembers when links were used and written, so that most uses write
+// nothing, and a sweep knows of them nevertheless.
 type uses struct {
-	mu      sync.Mutex
-	written *simplelru.LRU[link, time.Time]
+	mu  sync.Mutex
+	lru *simplelru.LRU[link, times]
 }
+
+type times struct{ used, written time.Time }
 
 func newUses() *uses {
-	written, _ := simplelru.NewLRU[link, time.Time](maxUses, nil)
-	return &uses{written: written}
+	lru, _ := simplelru.NewLRU[link, times](maxUses, nil)
+	return &uses{lru: lru}
 }
 
-func (u *uses) get(l link) (time.Time, bool) {
+// again notes a use and says when the link was written; false: that is not known.
+func (u *uses) again(l link, now time.Time) (time.Time, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.written.Get(l)
+	of, ok := u.lru.Get(l)
+	if ok {
+		u.lru.Add(l, times{now, of.written})
+	}
+	return of.written, ok
 }
 
-func (u *uses) put(l link, at time.Time) {
+// wrote notes a use of a link that was written at that time.
+func (u *uses) wrote(l link, now, at time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.written.Add(l, at)
+	u.lru.Add(l, times{now, at})
+}
+
+// last is when the link was last used, as far as is remembered.
+func (u *uses) last(l link) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	of, _ := u.lru.Peek(l)
+	return of.used
 }
 
 // UseManifest says that a manifest of the repository was served from elsewhere
-// (memory), so that the store keeps it too. It is cheap.
+// (memory), so that the store keeps it too. d is as in Manifest.Digest. It costs
+// what a look into a map does, but for once an hour.
 func (s *Store) UseManifest(ctx context.Context, repository, d string) {
 	l := link{manifests, repository, digest.Digest(d)}
-	if at, ok := s.uses.get(l); ok && s.o.Now().Sub(at) < s.renewAfter() {
+	if !s.renews(l) {
 		return
 	}
 	if _, err := s.open(ctx, s.reads, repository, l.digest); err == nil {
-		s.use(ctx, l)
+		s.renew(ctx, l)
 	}
+}
+
+// use notes that a link that is there was used.
+func (s *Store) use(ctx context.Context, l link) {
+	if s.renews(l) {
+		s.renew(ctx, l)
+	}
+}
+
+// renews says whether the link is to be written because it is used now.
+func (s *Store) renews(l link) bool {
+	now := s.o.Now()
+	at, known := s.uses.again(l, now)
+	return !known || now.Sub(at) >= s.renewAfter()
 }
 
 // renewAfter is how old a link gets before a use writes it again: a quarter of
@@ -59,28 +91,25 @@ func (s *Store) renewAfter() time.Duration {
 	return renewEvery
 }
 
-// use makes now the time of the last use of a link that is there. That it
-// cannot is no reason not to serve: it is counted, and the link gets older.
-func (s *Store) use(ctx context.Context, l link) {
-	now := s.o.Now()
-	if at, ok := s.uses.get(l); ok && now.Sub(at) < s.renewAfter() {
-		return
-	}
+// renew makes now the modification time of a link, unless it has hardly aged.
+// That it cannot is no reason not to serve: it is counted, and the link ages.
+func (s *Store) renew(ctx context.Context, l link) {
 	lock := s.lock(l.digest)
 	if !lock.TryRLock() {
-		return // it is being removed; the next use tells
+		return // it may be being removed; the next use tells
 	}
 	defer lock.RUnlock()
+	now := s.o.Now()
 	info, err := s.o.Driver.Stat(ctx, l.path())
-	if err != nil {
-		return // removed: it must not come back without its content
+	switch {
+	case err != nil: // not there: without its content it must not come back
+		s.uses.wrote(l, now, now)
+	case now.Sub(info.ModTime()) < s.renewAfter():
+		s.uses.wrote(l, now, info.ModTime())
+	default:
+		if err := s.o.Driver.PutContent(ctx, l.path(), []byte(l.digest)); err != nil {
+			s.counts.failed(err)
+		}
+		s.uses.wrote(l, now, now) // failed or not: no more than so often
 	}
-	if at := info.ModTime(); now.Sub(at) < s.renewAfter() {
-		s.uses.put(l, at)
-		return
-	}
-	if err := s.o.Driver.PutContent(ctx, l.path(), []byte(l.digest)); err != nil {
-		s.counts.failed(err)
-	}
-	s.uses.put(l, now) // failed or not: no more than so often
 }
