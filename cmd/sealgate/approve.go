@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/trustcache"
@@ -85,37 +84,21 @@ type approval struct {
 }
 
 func approve(ctx context.Context, cfg *config.Config, registry int, gun, tag string) (*approval, error) {
+	source, err := openSigned(cfg, registry)
+	if err != nil {
+		return nil, err
+	}
+	defer source.close()
 	reg := cfg.Registries[registry]
-	if reg.Credentials.Kind == config.Passthrough {
-		reg.Credentials = config.Credentials{Kind: config.DockerConfig} // the operator is the client
-	}
-	cfg.ContentTrust.Refresh = time.Second // what was kept is not enough: Notary is asked now
-	m, err := openReadOnly(cfg)
-	if err != nil {
-		return nil, err
-	}
-	l, err := newLasting(zerolog.Nop(), m)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := readTrustRules(cfg.ContentTrust)
-	if err != nil {
-		return nil, err
-	}
-	made, rp, err := l.assembleRegistry(reg, rules)
-	defer (&parts{registries: []registryParts{rp}}).close()
-	if err != nil {
-		return nil, err
-	}
 	a := &approval{
 		gun: gun, tag: tag, registry: reg, signers: cfg.ContentTrust.Signers,
 		policy: *policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })(gun),
-		pinned: rules.pins(gun).Kind != notary.Pins{}.Kind || cfg.ContentTrust.TrustOnFirstUse,
+		pinned: source.rules.pins(gun).Kind != notary.Pins{}.Kind || cfg.ContentTrust.TrustOnFirstUse,
 	}
-	if a.image, err = proxy.Resolve(ctx, made, strings.TrimPrefix(gun, reg.Name+"/"), tag); err != nil {
+	if a.image, err = proxy.Resolve(ctx, source.proxied, strings.TrimPrefix(gun, reg.Name+"/"), tag); err != nil {
 		return nil, fmt.Errorf("%s:%s at %s: %w", gun, tag, reg.Upstream.Host, err)
 	}
-	a.view, a.trust = rp.trust.Tag(ctx, gun, tag)
+	a.view, a.trust = source.trust.Tag(ctx, gun, tag)
 	if a.trust != nil && !errors.Is(a.trust, trustcache.ErrNoTrustData) && !errors.Is(a.trust, trustcache.ErrUnpinned) {
 		return nil, fmt.Errorf("what is signed for %s cannot be known, and so not what to sign: %w", gun, a.trust)
 	}

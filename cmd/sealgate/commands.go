@@ -105,6 +105,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		inspectCommand(stdout),
 		approveCommand(stdout),
 		forgetCommand(stdout),
+		cacheCommand(stdout, stderr),
 		doctorCommand(stdout),
 		versionCommand(stdout),
 	)

@@ -6,6 +6,8 @@
 //	sealgate check    [--config proxy.yaml]             every problem of the file, with line and key
 //	sealgate inspect  [--config proxy.yaml] REPO[:TAG]  the trust view of a repository, or why a tag is visible or hidden
 //	sealgate forget   [--config proxy.yaml] GUN         make the running server forget the trust data of a repository
+//	sealgate cache    warm|unpin [--config proxy.yaml] REPO:TAG…  fetch signed tags ahead and keep them; let go of them
+//	sealgate cache    pins [--config proxy.yaml]        which tags are kept so
 //	sealgate doctor   [--config proxy.yaml] --emit KIND what clients need to pull through Sealgate
 //	sealgate doctor   --proxy URL --registry NAME --canary IMAGE  on a client host: can it be talked into an unsigned tag?
 //	sealgate version

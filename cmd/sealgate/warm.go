@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/spf13/cobra"
+)
+
+func warmCommand(stdout, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "warm REPO:TAG…",
+		Short: "Fetch signed tags into the cache ahead of the first pull, and keep them there",
+		Long: `Fetch all that a pull of these tags asks for into the cache: indexes, manifests,
+configurations and layers, each checked against its digest. It is pinned: neither
+max-size nor ttl removes it, until "cache unpin" says so or another warming of the
+same tag finds other content signed. A TAG may be a pattern over the signed tags,
+such as v1.* or "*".
+
+What counts is what Notary says now; a tag that is not visible is not fetched. The
+running server needs no notice: it serves what is there. The registry is asked
+with the credentials of the configuration, or, where those are passthrough, with
+those that "docker login" has stored for it. Interrupted, or where something could
+not be had, run it again: what is there is not fetched twice. Run it as the user
+that Sealgate runs as.
+
+REPO is the full name (registry.example.com/app), or without the registry's name
+where the configuration has only one registry. Where it has docker.io, an image
+of Docker Hub has its short name too (alpine).
+
+Exit codes: 0 all of it is in the cache, 1 something is not, 2 bad usage or
+configuration.`,
+		Args: someReferences("REPO:TAG"),
+	}
+	path := configFlag(cmd)
+	platforms := cmd.Flags().StringSlice("platform", nil, "take only these of an index: os/architecture[/variant], repeated or separated by commas (default all)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		cfg, err := loadConfig(*path)
+		if err != nil {
+			return err
+		}
+		selections, err := parseSelections(cfg, args)
+		if err != nil {
+			return err
+		}
+		wanted, err := parsePlatforms(*platforms)
+		if err != nil {
+			return err
+		}
+		for _, s := range selections {
+			if err := checkWarm(cfg, cfg.Registries[s.registry]); err != nil {
+				return err
+			}
+		}
+		w := &warming{stdout: stdout, stderr: stderr, platforms: wanted, cfg: cfg, sources: map[int]*signedSource{}}
+		defer w.close()
+		return failed(w.run(cmd.Context(), selections))
+	}
+	return cmd
+}
+
+// someReferences is oneReference for at least one.
+func someReferences(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage("%s: at least one %s is expected", cmd.Name(), what)
+		}
+		return nil
+	}
+}
+
+// parsePlatforms reads the values of --platform.
+func parsePlatforms(texts []string) (all []content.Platform, err error) {
+	for _, text := range texts {
+		p, err := content.ParsePlatform(text)
+		if err != nil {
+			return nil, usage("--platform: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// checkWarm says why nothing of a registry can be warmed: bad configuration.
+func checkWarm(cfg *config.Config, reg config.Registry) error {
+	if err := checkCache(cfg, reg); err != nil {
+		return err
+	}
+	if reg.Notary.URL == nil {
+		return usage("%s has no notary.url in the configuration: nothing of it is signed, and only signed tags are fetched ahead", reg.Name)
+	}
+	return nil
+}
+
+// warming is one run of the command.
+type warming struct {
+	stdout, stderr io.Writer
+	platforms      []content.Platform
+	cfg            *config.Config
+	sources        map[int]*signedSource // by registry, those in use
+}
+
+func (w *warming) close() {
+	for _, s := range w.sources {
+		s.close()
+	}
+}
+
+// run fetches one tag after the other, and goes on where one fails.
+func (w *warming) run(ctx context.Context, selections []selection) error {
+	whole := true
+	for _, selected := range selections {
+		source, err := w.source(selected.registry)
+		if err != nil {
+			return err
+		}
+		store, err := openCache(ctx, w.cfg, w.cfg.Registries[selected.registry])
+		if err != nil {
+			return err
+		}
+		for _, tag := range selected.signed(ctx, source.trust) {
+			err := tag.err
+			if err == nil {
+				err = w.fetch(ctx, source, store, tag)
+			}
+			if ctx.Err() != nil {
+				return errors.New("interrupted: run it again, and it goes on")
+			}
+			if err != nil {
+				fmt.Fprintf(w.stderr, "sealgate: %s: %v\n", tag, err)
+				whole = false
+			}
+		}
+	}
+	if !whole {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+func (w *warming) source(registry int) (*signedSource, error) {
+	if w.sources[registry] == nil {
+		source, err := openSigned(w.cfg, registry)
+		if err != nil {
+			return nil, err
+		}
+		w.sources[registry] = source
+	}
+	return w.sources[registry], nil
+}
+
+// fetch brings one tag into the store and says so.
+func (w *warming) fetch(ctx context.Context, source *signedSource, store *content.Store, tag selectedTag) error {
+	bar := newProgress(w.stderr, tag.String())
+	defer bar.clear()
+	got, err := proxy.Collect(ctx, source.proxied, proxy.Collection{
+		Repository: tag.repository,
+		Digest:     tag.target.Digest,
+		Platforms:  w.platforms,
+		Into:       cacheSink{store, tag.repository},
+		Known: func(ctx context.Context, d digest.Digest) *content.Manifest {
+			m, err := store.Manifest(ctx, tag.repository, d)
+			if err != nil {
+				return nil // whatever it is: it is fetched anew
+			}
+			return m
+		},
+		Planned: func(c *proxy.Collected) error {
+			bar.planned(c)
+			return store.Pin(ctx, tag.repository, tag.tag, digestsOf(c)) // before a sweep finds any of it
+		},
+		Progress: bar.step,
+	})
+	if err != nil {
+		return err
+	}
+	bar.clear()
+	fmt.Fprintf(w.stdout, "%s %s: pinned, %d manifests and %d blobs, %s, of which %s were fetched\n",
+		tag, tag.target.Digest, len(got.Manifests), len(got.Blobs), byteText(got.Bytes), byteText(bar.fetched))
+	w.notes(tag, got)
+	return nil
+}
+
+// notes are what a pull would miss.
+func (w *warming) notes(tag selectedTag, got *proxy.Collected) {
+	if len(got.Absent) > 0 {
+		fmt.Fprintf(w.stderr, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
+	}
+	if n := len(got.Foreign); n > 0 {
+		fmt.Fprintf(w.stderr, "sealgate: %s: note: %d layers are not the registry's to hand out, and clients fetch them from elsewhere\n", tag, n)
+	}
+}
+
+func joined(platforms []content.Platform) string {
+	var texts []string
+	for _, p := range platforms {
+		texts = append(texts, p.String())
+	}
+	return strings.Join(texts, ", ")
+}
+
+func digestsOf(c *proxy.Collected) (all []digest.Digest) {
+	for _, d := range c.Manifests {
+		all = append(all, d.Digest)
+	}
+	for _, d := range c.Blobs {
+		all = append(all, d.Digest)
+	}
+	return all
+}
+
+// cacheSink puts what is collected into a repository of a store.
+type cacheSink struct {
+	store      *content.Store
+	repository string
+}
+
+// Has implements proxy.Sink.
+func (s cacheSink) Has(ctx context.Context, d digest.Digest) bool {
+	has, err := s.store.Has(ctx, s.repository, d)
+	return has && err == nil
+}
+
+// PutManifest implements proxy.Sink.
+func (s cacheSink) PutManifest(ctx context.Context, m *content.Manifest) error {
+	return s.store.PutManifest(ctx, s.repository, m)
+}
+
+// PutBlob implements proxy.Sink.
+func (s cacheSink) PutBlob(ctx context.Context, d digest.Digest, _ int64, r io.Reader) error {
+	return s.store.PutBlob(ctx, s.repository, d, r)
+}
