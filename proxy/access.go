@@ -37,6 +37,7 @@ type record struct {
 	panicked bool
 	cut      bool // a panic ended the answer in the middle
 
+	from  string // memory, store, flight or upstream: where what was served came from
 	would string // in mode permissive: what enforcing would have made of it
 	// upstreamDigest is what the registry has for a tag that trust did not decide
 	// about, or that was pushed.
@@ -56,6 +57,10 @@ type Outcome struct {
 	// WouldDeny and WouldChange are what enforcing would have done, in mode
 	// permissive.
 	WouldDeny, WouldChange bool
+	// From is where a manifest or blob of a registry with a cache came from: memory, store (the cache), flight
+	// (the registry, for all who asked at that time) or upstream; "" where that is
+	// no question.
+	From string
 	// LengthDiffers: the signed length is not that of the signed bytes.
 	LengthDiffers bool
 	// Panicked: a panic was caught.
@@ -70,7 +75,7 @@ func (rec *record) outcome(out *countingWriter, now time.Time) Outcome {
 	return Outcome{
 		Registry: rec.registry, Route: rec.route.Kind, Decision: rec.decision, Reason: rec.reason,
 		Status: out.status, Bytes: sent, Duration: now.Sub(rec.start),
-		WouldDeny: rec.would == wouldDeny, WouldChange: rec.would == wouldChange,
+		From: rec.from, WouldDeny: rec.would == wouldDeny, WouldChange: rec.would == wouldChange,
 		LengthDiffers: rec.lengthDiffers(), Panicked: rec.panicked,
 	}
 }
@@ -184,6 +189,9 @@ func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
 	e.Str("decision", rec.decision)
 	if rec.reason != "" {
 		e.Str("reason", rec.reason)
+	}
+	if rec.from != "" {
+		e.Str("from", rec.from)
 	}
 	if rec.would != "" {
 		e.Str("would", rec.would)

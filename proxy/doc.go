@@ -46,7 +46,12 @@
 //     enforcing would have made of it (permissive.go).
 //     - a tag list, enforced: the signed tags (tags.go) and the registry's that
 //     are exempt; permissive: the registry's, with a warning.
-//     - a manifest, blob or referrers by digest, and everything in mode
+//     - a manifest by digest, of a registry with a cache: from memory, the cache
+//     or the registry (cached.go); one that would not be served by tag is forwarded.
+//     - a blob, of a registry with a cache: the client is admitted by a read of
+//     it, and then gets it from the cache, or reads along as it is fetched, once for
+//     all (blob.go, fetch.go); a part of one that is not there is forwarded.
+//     - any other manifest or blob by digest, referrers, and everything in mode
 //     disabled: forwarded, the body untouched (forward.go).
 //     - trust metadata: from the Notary server, byte for byte, where the
 //     client may know of it (trust.go).

@@ -144,6 +144,17 @@ func notFound(reason, message string) *Error {
 	return &Error{Status: http.StatusNotFound, Code: codeManifestUnknown, Reason: reason, Message: message}
 }
 
+func errNoBlob(digest string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: codeBlobUnknown, Reason: "not-in-registry", Message: "blob " + digest + " is not in the registry"}
+}
+
+// errNoRange: nothing is where a Range begins (RFC 9110 section 15.5.17).
+func errNoRange(size int64) *Error {
+	return &Error{Status: http.StatusRequestedRangeNotSatisfiable, Code: codeSizeInvalid, Reason: "no-range",
+		Message: fmt.Sprintf("the blob has %d bytes, and none where the range begins", size),
+		Header:  http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}}}
+}
+
 func unavailable(reason string, err error) *Error {
 	return &Error{Status: http.StatusServiceUnavailable, Code: codeUnavailable, Reason: reason, Message: err.Error(),
 		Header: http.Header{"Retry-After": {strconv.Itoa(retryAfter)}}}
@@ -225,11 +236,20 @@ func (g *gate) refused(resp *http.Response) *Error {
 	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
 		return badGateway("upstream-refused", "the registry behind sealgate refuses the credentials that sealgate has for it, or wants some where it has none")
 	}
+	if g.Cache != nil && down(resp.StatusCode) {
+		return badGateway("upstream-unreachable", "the registry behind sealgate cannot be reached").because(fmt.Errorf("it answered with status %d", resp.StatusCode))
+	}
 	e := errRelayed(resp)
 	if !g.Passthrough {
 		e.Header.Del("Www-Authenticate")
 	}
 	return e
+}
+
+// down says whether a status is what something in front of a registry answers
+// when that does not.
+func down(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // errRelayed passes on that the registry did not let the client read: status,

@@ -67,10 +67,14 @@ func (g *gate) forwardTag(w http.ResponseWriter, r *http.Request, route Route, r
 }
 
 func (g *gate) forwardJudged(w http.ResponseWriter, r *http.Request, route Route, judge func(*http.Response) error) error {
+	what := route.Path()
+	if route.Kind == Blob || route.Kind == ManifestByDigest {
+		what = route.Reference
+	}
 	p := passage{
 		base: g.URL, via: g.Bodies, route: route, ns: g.ns,
 		credentials: g.Passthrough,
-		fail:        errUpstream,
+		fail:        func(err error) *Error { return asError(g.outage(errUpstream(err), what)) },
 		judge:       judge,
 	}
 	return p.serve(w, r)

@@ -41,6 +41,9 @@ type Options struct {
 	// Client says who sent a request; it is called once for each, from the
 	// request's goroutine. Nil: whoever has the connection, and nobody is refused.
 	Client func(*http.Request) Client
+	// Flights fetch what the registries' caches do not have; nil where no registry
+	// has one. Whoever made them closes them, after the last request.
+	Flights *content.Flights
 	// Before is the handler that this one replaces at a reload, nil at start:
 	// the manifests in memory go on being used, and what registries said of
 	// clients, as far as a registry's URL and name stay.
@@ -62,6 +65,8 @@ type shared struct {
 	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
 	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
+	flights         *content.Flights
+	log             zerolog.Logger
 	uploads         *uploadTokens
 	behindTLSProxy  bool
 	fetches, probes singleflight.Group
@@ -112,6 +117,8 @@ func newShared(opts Options) *shared {
 		keptFiles:       semaphore.NewWeighted(maxKeptFiles),
 		verdicts:        verdicts,
 		manifests:       manifests,
+		flights:         opts.Flights,
+		log:             opts.Log,
 		uploads:         uploads,
 		behindTLSProxy:  opts.BehindTLSProxy,
 		manifestTimeout: opts.ManifestTimeout,
@@ -241,6 +248,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 		}
 	case TrustMetadata:
 		return g.serveTrust(w, r, route)
+	case ManifestByDigest:
+		if g.caches(route) {
+			return g.serveManifest(w, r, g.repo(route.Repository), route, rec)
+		}
+	case Blob:
+		if g.caches(route) {
+			return g.serveBlob(w, r, g.repo(route.Repository), route, rec)
+		}
 	}
 	return g.forward(w, r, route)
 }

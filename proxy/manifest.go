@@ -38,9 +38,12 @@ func (g *gate) serveTag(w http.ResponseWriter, r *http.Request, repo repo, route
 		g.warnAge(w.Header(), view)
 		return d.Denial
 	}
-	m, err := g.signedManifest(r.Context(), repo, authorization, d.Target.Digest)
+	m, from, err := g.manifest(r.Context(), repo, authorization, d.Target.Digest)
 	if err != nil {
 		return err
+	}
+	if g.Cache != nil {
+		rec.from = from
 	}
 	rec.served = m.Digest
 	rec.length = int64(len(m.Body))
@@ -94,23 +97,27 @@ func matchesETag(values []string, digest string) bool {
 	return false
 }
 
-// signedManifest returns the manifest of a signed digest to a client that may
-// read the repository: from memory when the client is admitted, else fetched
-// with the client's own credentials, which admits it.
-func (g *gate) signedManifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (*content.Manifest, error) {
-	if m := g.manifests.Get(g.origin, r.gun, digest); m != nil {
+// manifest returns a manifest to a client that may read the repository: one
+// that is held when the client is admitted, else fetched with the client's own
+// credentials, which admits it. from says which.
+func (g *gate) manifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
+	if m, from = g.held(ctx, r, digest); m != nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
 			err = g.errNotInRegistry(digest)
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		return m, nil
+		return m, from, nil
 	}
-	return share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
+	m, err = share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
 		return g.fetchManifest(ctx, r, authorization, digest)
 	})
+	if err != nil {
+		return nil, "", g.outage(err, digest.String())
+	}
+	return m, fromUpstream, nil
 }
 
 func (g *gate) errNotInRegistry(digest trustcache.Digest) *Error {
@@ -140,7 +147,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	if err != nil {
 		return nil, err
 	}
-	g.manifests.Put(g.origin, r.gun, m)
+	g.keep(r, m)
 	if g.Passthrough {
 		g.auth.remember(g.origin, r.gun, authorization)
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -93,7 +94,7 @@ func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route, r
 		return err
 	}
 	if a.status < 300 {
-		g.wrote(r.Method, route, a, rec)
+		g.wrote(r, route, a, rec)
 	}
 	a.write(w)
 	return nil
@@ -101,12 +102,11 @@ func (g *gate) serveWrite(w http.ResponseWriter, r *http.Request, route Route, r
 
 // wrote sees to what follows from a manifest or blob that was written or
 // deleted.
-func (g *gate) wrote(method string, route Route, a *written, rec *record) {
-	gun := g.repo(route.Repository).gun
+func (g *gate) wrote(r *http.Request, route Route, a *written, rec *record) {
 	switch {
-	case method == http.MethodDelete && route.Kind == ManifestByDigest:
-		g.manifests.Drop(g.origin, gun, route.Reference)
-	case method == http.MethodPut:
+	case r.Method == http.MethodDelete && (route.Kind == ManifestByDigest || route.Kind == Blob):
+		g.drop(context.WithoutCancel(r.Context()), route)
+	case r.Method == http.MethodPut:
 		at := route
 		if digest := a.header.Get("Docker-Content-Digest"); validDigest(digest) {
 			at = Route{Kind: ManifestByDigest, Repository: route.Repository, Reference: digest}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
@@ -95,6 +96,10 @@ type Registry struct {
 	// any other.
 	SignatureTags bool
 	Trust         Trust
+	// Cache holds what was read by digest, for the clients that may read it: nil
+	// means that nothing is kept but manifests, in memory. It needs Follow, and
+	// Options.Flights.
+	Cache *content.Store
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself
 	// with credentials or a certificate of ours.

@@ -26,6 +26,9 @@ type Source struct {
 	// others may still be reading; readers that come meanwhile join. Nil: it is not
 	// kept.
 	Keep func(ctx context.Context, blob io.Reader)
+	// Failed, when not nil, is told why a fetch that had begun did not bring the whole
+	// blob; not that nobody wanted it any more, nor what is the spool's fault.
+	Failed func(error)
 }
 
 // FlightsOptions configure Flights.
@@ -279,8 +282,11 @@ func (fl *flight) fetch(ctx context.Context, src Source) (whole bool) {
 	if !isOpen {
 		close(fl.opened)
 	}
-	if errors.Is(err, ErrSpool) {
+	switch {
+	case errors.Is(err, ErrSpool):
 		fl.of.opts.OnSpoolError(err)
+	case err != nil && isOpen && src.Failed != nil && ctx.Err() == nil:
+		src.Failed(err)
 	}
 	return err == nil
 }

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/trustcache"
+)
+
+// Where what was served came from, in the access line.
+const (
+	fromMemory   = "memory"
+	fromStore    = "store"
+	fromFlight   = "flight" // the registry, together with others
+	fromUpstream = "upstream"
+)
+
+// caches says whether the cache has anything to do with a route.
+func (g *gate) caches(route Route) bool {
+	return g.Cache != nil && (route.Kind == Blob || route.Kind == ManifestByDigest) && strings.HasPrefix(route.Reference, "sha256:")
+}
+
+// held returns a verified manifest, in one reading, from memory or the cache;
+// nil where neither has it. Whether a client may have it is another question.
+func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string) {
+	if m = g.manifests.Get(g.origin, r.gun, digest); m != nil {
+		if g.Cache != nil {
+			g.Cache.UseManifest(ctx, r.name, m.Digest)
+		}
+		return m, fromMemory
+	}
+	if m = g.stored(ctx, r, digest); m == nil {
+		return nil, ""
+	}
+	g.manifests.Put(g.origin, r.gun, m)
+	return m, fromStore
+}
+
+// stored is held without memory. A cache that fails is one that does not have it.
+func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) *content.Manifest {
+	if g.Cache == nil {
+		return nil
+	}
+	m, err := g.Cache.Manifest(ctx, r.name, digest.Digest(of.String()))
+	if err == nil {
+		err = oneReading(m.Body, m.MediaType)
+	}
+	switch {
+	case err == nil:
+		return m
+	case !errors.Is(err, content.ErrNotCached) && ctx.Err() == nil:
+		g.log.Warn().Str("registry", g.Name).Str("repository", r.name).Stringer("digest", of).Err(err).Msg("the cache cannot be read: the registry is asked")
+	}
+	return nil
+}
+
+// keepTimeout bounds keeping one manifest, keepBlobTimeout one blob.
+const (
+	keepTimeout     = time.Minute
+	keepBlobTimeout = time.Hour
+)
+
+// keep has a manifest kept, not while its clients wait.
+func (g *gate) keep(r repo, m *content.Manifest) {
+	g.manifests.Put(g.origin, r.gun, m)
+	if g.Cache == nil {
+		return
+	}
+	g.flights.Later(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, keepTimeout)
+		defer cancel()
+		g.kept(r, m.Digest, g.Cache.PutManifest(ctx, r.name, m))
+	})
+}
+
+// kept notes what became of keeping something. What is not kept was served all
+// the same, and is fetched again.
+func (g *gate) kept(r repo, digest string, err error) {
+	if err != nil && !errors.Is(err, content.ErrUncacheable) {
+		g.log.Warn().Str("registry", g.Name).Str("repository", r.name).Str("digest", digest).Err(err).Msg("the cache cannot be written: what was served is not kept")
+	}
+}
+
+// drop forgets what was deleted at the registry, or may have been.
+func (g *gate) drop(ctx context.Context, route Route) {
+	r := g.repo(route.Repository)
+	g.manifests.Drop(g.origin, r.gun, route.Reference)
+	if !g.caches(route) {
+		return
+	}
+	g.flights.Drop(ctx, g.blobKey(r, route.Reference))
+	if err := g.Cache.Drop(ctx, r.name, digest.Digest(route.Reference)); err != nil {
+		g.log.Error().Str("registry", g.Name).Str("repository", r.name).Str("digest", route.Reference).Err(err).Msg("what was deleted stays in the cache")
+	}
+}
+
+// serveManifest answers a read of a manifest by digest: from memory, the cache or
+// the registry. What no client could mistake for something else is served as it
+// is, and kept if it can be; anything else is forwarded as if there was no cache.
+func (g *gate) serveManifest(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
+	m, from, err := g.manifest(r.Context(), repo, g.authorization(r), sha256Of(route.Reference))
+	rec.from = from
+	switch {
+	case unfit(err):
+		rec.from = fromUpstream
+		return g.forward(w, r, route)
+	case missing(err) && g.Offline != nil:
+		return errNotLoaded(route)
+	case missing(err):
+		return notFound("not-in-registry", "manifest "+route.Reference+" is not in the registry")
+	case err != nil:
+		return err
+	}
+	writeManifest(w, r, m)
+	return nil
+}
+
+// sha256Of reads a digest that is a sha256 by the grammar.
+func sha256Of(text string) (d trustcache.Digest) {
+	hex.Decode(d[:], []byte(strings.TrimPrefix(text, "sha256:")))
+	return d
+}
+
+// missing says whether the registry, or what was loaded, does not have a manifest.
+func missing(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Reason == "not-in-registry" || e.Reason == "not-loaded")
+}
+
+// unfit says whether the registry has something by this digest that is none of
+// the manifests that are served by tag: a client that asks by digest judges for
+// itself.
+func unfit(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Reason {
+	case "schema1", "upstream-mismatch", "upstream-two-readings", "upstream-encoding", "upstream-oversize":
+		return true
+	}
+	return false
+}
+
+// outage says what it means that the registry gave no answer to a question for
+// something, where there is a cache that clients rely on at such times:
+// unavailable for now, and why. Any other error stays what it is.
+func (g *gate) outage(err error, what string) error {
+	e, ok := errors.AsType[*Error](err)
+	if g.Cache == nil || !ok {
+		return err
+	}
+	if e.Reason != "upstream-unreachable" && e.Reason != "upstream-timeout" {
+		return err
+	}
+	return unavailable("not-cached", fmt.Errorf("%s is not in the cache and the registry cannot be reached", what)).because(e)
+}

@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/proxy/upstream"
+)
+
+// blobSource is where a flight gets a blob from: the registry, as the client whose
+// Authorization this is; and whom it is given to: the cache.
+func (g *gate) blobSource(repo repo, route Route, authorization string) content.Source {
+	return content.Source{
+		Open: func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+			if blob := g.storedBlob(ctx, repo, route); blob != nil { // another flight has just landed
+				if body, err := blob.Open(ctx, offset); err == nil {
+					return body, blob.Size, nil
+				}
+			}
+			return g.openBlob(ctx, repo, route, authorization, offset)
+		},
+		Keep: func(ctx context.Context, blob io.Reader) {
+			ctx, cancel := context.WithTimeout(ctx, keepBlobTimeout)
+			defer cancel()
+			g.kept(repo, route.Reference, g.putBlob(ctx, repo, route, blob))
+		},
+		Failed: func(err error) {
+			e := g.log.Warn()
+			if errors.Is(err, content.ErrDigest) {
+				e = g.log.Error().Bool("alarm", true) // the registry, or something before it, has other bytes
+			}
+			e.Str("registry", g.Name).Str("repository", repo.name).Str("digest", route.Reference).Err(err).Msg("a blob could not be fetched whole: its clients are cut off, and nothing is kept")
+		},
+	}
+}
+
+// putBlob keeps a blob.
+func (g *gate) putBlob(ctx context.Context, repo repo, route Route, blob io.Reader) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // nobody else could: this is a flight's goroutine
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	return g.Cache.PutBlob(ctx, repo.name, digest.Digest(route.Reference), blob)
+}
+
+// openBlob begins to read a blob of the registry at offset; size is that of all of
+// it, -1 where the registry does not say. The body does not stand still for ever.
+// The error is an *Error.
+func (g *gate) openBlob(ctx context.Context, repo repo, route Route, authorization string, offset int64) (body io.ReadCloser, size int64, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer late.Stop()
+	req := g.request(ctx, http.MethodGet, route, authorization)
+	req.Header.Set("Accept", "*/*")
+	if offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	resp, err := g.Bodies.RoundTrip(req)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		cancel(nil)
+		return nil, 0, errUpstream(err)
+	}
+	size, err = g.blobSize(resp, route, offset)
+	if err != nil {
+		upstream.Discard(resp)
+		cancel(nil)
+		return nil, 0, err
+	}
+	if g.Passthrough {
+		g.auth.remember(g.origin, repo.gun, authorization)
+	}
+	stalled := time.AfterFunc(upstreamStall, func() { cancel(nil) })
+	flowing := &cancelledBody{&flowingBody{ReadCloser: resp.Body, resp: resp, stalled: stalled}, func() { cancel(nil) }}
+	if offset > 0 && resp.StatusCode == http.StatusOK { // it knows no ranges
+		if _, err := io.CopyN(io.Discard, flowing, offset); err != nil {
+			flowing.Close()
+			return nil, 0, errUpstream(err)
+		}
+	}
+	return flowing, size, nil
+}
+
+// blobSize is the size of the whole blob of an answer that begins at offset, or at
+// 0 where the registry knows no ranges. The error is an *Error.
+func (g *gate) blobSize(resp *http.Response, route Route, offset int64) (int64, error) {
+	encoding := resp.Header.Get("Content-Encoding")
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return 0, errNoBlob(route.Reference)
+	case resp.StatusCode != http.StatusOK && (resp.StatusCode != http.StatusPartialContent || offset == 0):
+		return 0, g.refused(resp)
+	case encoding != "" && encoding != "identity":
+		return 0, badGateway("upstream-encoding", "the registry sent %s encoded", route.Reference)
+	case resp.StatusCode == http.StatusOK:
+		return resp.ContentLength, nil
+	}
+	rest, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset))
+	if _, total, found := strings.Cut(rest, "/"); ok && found {
+		if size, err := strconv.ParseInt(total, 10, 64); err == nil && size > offset {
+			return size, nil
+		}
+	}
+	return 0, badGateway("upstream-protocol", "the registry sent another part of %s than was asked for", route.Reference)
+}
