@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill e2e clients bench bench-smoke demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients bench bench-smoke demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -44,6 +44,9 @@ fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
 
 kill: ## kill -9 at random points of 1,000 writes of trust state and of content; a few are in `make unit`
 	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' -timeout 60m ./trustcache/state ./proxy/content
+
+bucket: ## all tests of trust state, on a real S3 server (two minutes); most are in `make e2e`
+	SEALGATE_BUCKET_LONG=1 go test -count 1 -v -timeout 10m -run 'OnAnS3Server' ./e2e
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
 	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 20m ./e2e

@@ -40,6 +40,8 @@ type settings struct {
 
 	admin string // address of the admin listener; "" for none
 
+	storage string // the block storage; "": a directory of this gate
+
 	resolves  map[string]string // what resolves for it, with its address; nil: what does here
 	certified []string          // what the certificate is for, beside loopback and Docker Hub's names
 
@@ -70,7 +72,11 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	}
 	line("drain-timeout: 20s")
 	line("state-dir: %s", filepath.Join(dir, "state"))
-	line("storage: {filesystem: {rootdirectory: %s}}", filepath.Join(dir, "store"))
+	if s.storage != "" {
+		line("storage: %s", s.storage)
+	} else {
+		line("storage: {filesystem: {rootdirectory: %s}}", filepath.Join(dir, "store"))
+	}
 	line("registries:")
 	line("  - name: %q", s.name)
 	if s.hosts != nil {

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
 
@@ -36,10 +35,10 @@ var crashes = []struct {
 	}, raise, []string{"-known", "1-forgotten", "1-known"}, 1},
 }
 
-func nothing(testing.TB) driver.StorageDriver { return inmemory.New() }
+func nothing(tb testing.TB) driver.StorageDriver { return emptyDriver(tb) }
 
 func saved(tb testing.TB, s *state.State) driver.StorageDriver {
-	d := inmemory.New()
+	d := emptyDriver(tb)
 	save(tb, open(d), s)
 	return d
 }

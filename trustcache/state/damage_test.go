@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
 
@@ -21,7 +20,7 @@ func TestDamageOfOneObject(t *testing.T) {
 	all := objects(t, good, setsTop, indexTop)
 	spoil := func(what string, changed map[string]string) {
 		t.Helper()
-		d := inmemory.New()
+		d := emptyDriver(t)
 		put(t, d, changed)
 		got, err := open(d).Load(t.Context(), testGUN)
 		if !errors.Is(err, state.ErrDamaged) && (err != nil || newest(got, "timestamp") != 5 || got.Root == nil) {
@@ -81,7 +80,7 @@ func TestWholeDirectoriesAreGone(t *testing.T) {
 func TestBytesThatSaveWouldNotWrite(t *testing.T) {
 	for _, raw := range objects(t, saved(t, at("timestamp", 5)), setsTop) {
 		for _, at := range []string{setPath(0, 1, raw+"\n"), setPath(0, 2, raw), setPath(1, 1, raw), setPath(0, 1, raw)} {
-			d := inmemory.New()
+			d := emptyDriver(t)
 			content := raw
 			if at == setPath(0, 1, raw+"\n") {
 				content += "\n"
@@ -98,7 +97,7 @@ func TestBytesThatSaveWouldNotWrite(t *testing.T) {
 
 // TestWhatIsTooBigIsNotRead into memory, not even to find out what it is.
 func TestWhatIsTooBigIsNotRead(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	put(t, d, map[string]string{setPath(0, 1, ""): strings.Repeat("x", 16<<20+1)})
 	wantDamaged(t, open(&watched{StorageDriver: d, do: func(_ int, operation, path string) error {
 		if operation == "get" {
@@ -115,14 +114,14 @@ func TestEpochsAreNotLost(t *testing.T) {
 	must(t, open(d).Forget(t.Context(), testGUN))
 	save(t, open(d), at("timestamp", 1))
 	for mark := range objects(t, d, indexTop) {
-		e := inmemory.New()
+		e := emptyDriver(t)
 		put(t, e, objects(t, d, setsTop, indexTop))
 		must(t, e.Delete(t.Context(), mark))
 		if got := load(t, open(e)); got.Epoch != 1 || newest(got, "timestamp") != 1 {
 			t.Errorf("without %s loaded %+v", mark, got)
 		}
 	}
-	e := inmemory.New()
+	e := emptyDriver(t)
 	put(t, e, objects(t, d, setsTop))
 	for mark, content := range objects(t, d, indexTop) {
 		if strings.HasSuffix(mark, "0-known") {
@@ -146,7 +145,7 @@ func TestObjectsInTheWrongPlace(t *testing.T) {
 	must(t, open(d).Save(t.Context(), other, nil, at("timestamp", 9)))
 	sets := slices.Collect(maps.Keys(objects(t, d, setsTop)))
 	for i := range sets {
-		e := inmemory.New()
+		e := emptyDriver(t)
 		put(t, e, objects(t, d, indexTop))
 		from, to := sets[i], sets[1-i]
 		moved := to[:strings.LastIndex(to, "/")] + from[strings.LastIndex(from, "/"):]
@@ -161,7 +160,7 @@ func TestObjectsInTheWrongPlace(t *testing.T) {
 	}
 	for _, stray := range []string{"notes", "lost+found", strings.Repeat("f", 16) + "-known"} {
 		for _, top := range []string{setsTop, indexTop} {
-			e := inmemory.New()
+			e := emptyDriver(t)
 			put(t, e, objects(t, d, setsTop, indexTop))
 			for object := range objects(t, d, top) {
 				put(t, e, map[string]string{object[:strings.LastIndex(object, "/")+1] + strings.ReplaceAll(stray, "+", "-"): ""})
@@ -173,7 +172,7 @@ func TestObjectsInTheWrongPlace(t *testing.T) {
 
 // TestNothingStoredIsOfAnotherVersion: a later format is not guessed at.
 func TestNothingStoredIsOfAnotherVersion(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	raw := `{"format":2,"gun":"` + testGUN + `"}`
 	put(t, d, map[string]string{setPath(0, 1, raw): raw})
 	_, err := open(d).Load(context.Background(), testGUN)

@@ -8,13 +8,12 @@ import (
 	"io/fs"
 	"testing"
 
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
 
 func TestFilesAreKeptByName(t *testing.T) {
 	ctx := t.Context()
-	driver := inmemory.New()
+	driver := emptyDriver(t)
 	s := state.New(state.Options{Driver: driver})
 	one, two := []byte("one"), []byte("two")
 	hash := func(raw []byte) string { return fmt.Sprintf("%x", sha256.Sum256(raw)) }
@@ -63,7 +62,7 @@ func TestFilesAreKeptByName(t *testing.T) {
 // atomic has left is not taken for the file.
 func TestAFileThatIsBrokenIsWrittenAgain(t *testing.T) {
 	ctx := t.Context()
-	driver := inmemory.New()
+	driver := emptyDriver(t)
 	content := []byte("content")
 	name := fmt.Sprintf("%x", sha256.Sum256(content))
 	torn := state.New(state.Options{Driver: dying(driver, 2, errTorn)}) // after it has looked

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path"
 	"slices"
@@ -21,7 +22,15 @@ func TestMain(m *testing.M) {
 	if directory := os.Getenv(childDirectory); directory != "" {
 		child(directory)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(hangingUp{m})
+}
+
+// hangingUp closes the connections that the driver of a bucket keeps.
+type hangingUp struct{ *testing.M }
+
+func (m hangingUp) Run() int {
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	return m.M.Run()
 }
 
 const (

@@ -27,7 +27,7 @@ const (
 func child(directory string) {
 	saves, err := strconv.Atoi(os.Getenv(childSaves))
 	if err == nil {
-		err = live(open(onDisk(directory)), saves, os.Getenv(childForgets) != "")
+		err = live(open(sharedBy(directory)), saves, os.Getenv(childForgets) != "")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -112,7 +112,7 @@ func TestTwoProcessesOnOneDirectory(t *testing.T) {
 			highest <- last
 		}()
 	}
-	got, a, b := open(onDisk(directory)), <-highest, <-highest
+	got, a, b := open(sharedBy(directory)), <-highest, <-highest
 	if r := rank(load(t, got)); less(r, a) || less(r, b) || r[2] < 60 {
 		t.Errorf("%v is left of %v and %v", r, a, b)
 	}
@@ -142,7 +142,7 @@ func TestKilledAtRandom(t *testing.T) {
 			until--
 			return until <= 0
 		}))
-		if got := rank(load(t, open(onDisk(directory)))); less(got, last) {
+		if got := rank(load(t, open(sharedBy(directory)))); less(got, last) {
 			t.Fatalf("%v was accepted, and %v is left", last, got)
 		}
 	}

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/distribution/distribution/v3/registry/storage/driver"
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
 
@@ -45,7 +43,7 @@ func climb(s *state.Store, role string, n int, accepted func(version int)) error
 // TestWritersRace: several stores on one driver, as processes are, each with
 // several goroutines. The end is the highest that anybody accepted.
 func TestWritersRace(t *testing.T) {
-	for name, d := range map[string]driver.StorageDriver{"inmemory": inmemory.New(), "filesystem": onDisk(t.TempDir())} {
+	for name, d := range each(t) {
 		t.Run(name, func(t *testing.T) {
 			var wg sync.WaitGroup
 			var mu sync.Mutex
@@ -81,7 +79,7 @@ func TestWritersRace(t *testing.T) {
 // TestForgetRaces with those who save: what was forgotten does not come back,
 // and every epoch begins with nothing.
 func TestForgetRaces(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	var wg sync.WaitGroup
 	for range 3 {
 		s := open(d)

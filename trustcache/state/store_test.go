@@ -18,7 +18,6 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
 
@@ -29,7 +28,7 @@ func onDisk(directory string) driver.StorageDriver {
 // TestWhatIsSavedIsLoaded after a restart, on each driver, and replaces what
 // was there.
 func TestWhatIsSavedIsLoaded(t *testing.T) {
-	for name, d := range map[string]driver.StorageDriver{"inmemory": inmemory.New(), "filesystem": onDisk(t.TempDir())} {
+	for name, d := range each(t) {
 		t.Run(name, func(t *testing.T) {
 			if got := load(t, open(d)); got != nil {
 				t.Fatalf("never seen, and there is %+v", got)
@@ -54,7 +53,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 }
 
 func TestSaveStoresNothingOverWhatAnotherStored(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	a, b := open(d), open(d)
 	save(t, a, at("timestamp", 1))
 	one := load(t, b)
@@ -69,7 +68,7 @@ func TestSaveStoresNothingOverWhatAnotherStored(t *testing.T) {
 }
 
 func TestNothingIsWrittenWhereNothingChanges(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	save(t, open(d), at("timestamp", 1))
 	s := open(&watched{StorageDriver: d, do: func(_ int, operation, _ string) error {
 		if operation == "put" || operation == "delete" {
@@ -86,7 +85,7 @@ func TestNothingIsWrittenWhereNothingChanges(t *testing.T) {
 // TestWhatIsUnchangedIsNotReadAgain: names are listed, since another replica
 // may have written; what they stand for is in memory, as far as its bound goes.
 func TestWhatIsUnchangedIsNotReadAgain(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	save(t, open(d), at("timestamp", 1))
 	for _, bound := range []int64{0, 1} {
 		reads := 0
@@ -107,7 +106,7 @@ func TestWhatIsUnchangedIsNotReadAgain(t *testing.T) {
 
 // TestAFloorIsLostOnlyToWhoeverKnewIt: a rotation of keys drops it.
 func TestAFloorIsLostOnlyToWhoeverKnewIt(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	before := at("targets", 1<<30)
 	save(t, open(d), before)
 	rotated := at("targets", 1)
@@ -119,7 +118,7 @@ func TestAFloorIsLostOnlyToWhoeverKnewIt(t *testing.T) {
 }
 
 func TestSaveRefusesWhatNoVerifierMayAskFor(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	save(t, open(d), at("timestamp", 5))
 	lowerRoot := at("timestamp", 6)
 	lowerRoot.Floors["root"] = []state.Floor{floor("root", 0, "another")}
@@ -151,7 +150,7 @@ func TestSaveRefusesWhatNoVerifierMayAskFor(t *testing.T) {
 }
 
 func TestForgetBeginsANewEpoch(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	here, replica := open(d), open(d)
 	save(t, here, at("timestamp", 5))
 	before := load(t, replica)
@@ -173,7 +172,7 @@ func TestForgetBeginsANewEpoch(t *testing.T) {
 // TestForgetOfNothing is a new epoch as well: what was unknown before it may
 // have been looked at before it.
 func TestForgetOfNothing(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	s := open(d)
 	for epoch := range uint64(3) {
 		before := load(t, s)
@@ -200,7 +199,7 @@ func TestTwoRootsOfOneVersion(t *testing.T) {
 // twice is a driver on which two processes saved at the same moment.
 func twice(tb testing.TB, a, b *state.State) driver.StorageDriver {
 	tb.Helper()
-	d, e := inmemory.New(), inmemory.New()
+	d, e := emptyDriver(tb), emptyDriver(tb)
 	save(tb, open(d), a)
 	save(tb, open(e), b)
 	put(tb, d, objects(tb, e, setsTop))
@@ -279,7 +278,7 @@ func TestEmpty(t *testing.T) {
 func TestCheckSaysWhatFails(t *testing.T) {
 	broken := errors.New("no space left on device")
 	for operation, want := range map[string]string{"put": "write", "get": "read", "list": "list", "delete": "delete"} {
-		s := open(&watched{StorageDriver: inmemory.New(), do: func(_ int, is, _ string) error {
+		s := open(&watched{StorageDriver: emptyDriver(t), do: func(_ int, is, _ string) error {
 			if is == operation {
 				return broken
 			}
@@ -289,7 +288,7 @@ func TestCheckSaysWhatFails(t *testing.T) {
 			t.Errorf("%s: %v", operation, err)
 		}
 	}
-	must(t, open(inmemory.New()).Check(t.Context()))
+	must(t, open(emptyDriver(t)).Check(t.Context()))
 }
 
 // TestFilesThatWereNeverObjects: a process that is killed while it writes leaves
@@ -315,7 +314,7 @@ func TestFilesThatWereNeverObjects(t *testing.T) {
 
 // TestWhatCannotBeDeleted does no harm and does not grow without changes.
 func TestWhatCannotBeDeleted(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	s := open(&watched{StorageDriver: d, do: func(_ int, operation, _ string) error {
 		if operation == "delete" {
 			return errors.New("permission denied")
@@ -335,7 +334,7 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 
 // TestARunningProcessNoticesThatAllIsGone, index included: no second first use.
 func TestARunningProcessNoticesThatAllIsGone(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	s := open(d)
 	save(t, s, at("timestamp", 1))
 	must(t, d.Delete(context.Background(), "/sealgate"))
@@ -354,7 +353,7 @@ func TestARunningProcessNoticesThatAllIsGone(t *testing.T) {
 // TestEachSetIsNumberedAboveThoseItReplaces, also where it says what an older
 // one said: otherwise two processes could each delete the set of the other.
 func TestEachSetIsNumberedAboveThoseItReplaces(t *testing.T) {
-	d := inmemory.New()
+	d := emptyDriver(t)
 	one, other := at("targets", 1), at("targets", 1)
 	other.Floors["targets"][0].Signers = []string{"another"}
 	for i, next := range []*state.State{one, other, one, other} {
@@ -371,7 +370,7 @@ func TestEachSetIsNumberedAboveThoseItReplaces(t *testing.T) {
 // nothing is written that is not accepted.
 func TestSaveOfOneStore(t *testing.T) {
 	var written atomic.Int32
-	s := open(&watched{StorageDriver: inmemory.New(), do: func(_ int, operation, path string) error {
+	s := open(&watched{StorageDriver: emptyDriver(t), do: func(_ int, operation, path string) error {
 		if operation == "put" && strings.HasPrefix(path, setsTop) {
 			written.Add(1)
 		}
