@@ -9,24 +9,29 @@ import (
 )
 
 // signedSource is a registry whose signed tags can be fetched, by a command
-// beside the server. Nothing that is remembered changes by it.
+// beside the server.
 type signedSource struct {
 	registryParts
 	proxied proxy.Registry
 	rules   trustRules
 }
 
-// openSigned opens the registry for a command. Notary is asked anew, and the
-// operator is the client where credentials are passed through. Close the parts
-// when done.
+// openSigned opens the registry for a command by which nothing that is
+// remembered changes. Close it when done.
 func openSigned(cfg *config.Config, registry int) (*signedSource, error) {
-	reg := cfg.Registries[registry]
-	if reg.Credentials.Kind == config.Passthrough {
-		reg.Credentials = config.Credentials{Kind: config.DockerConfig}
-	}
 	m, err := openReadOnly(cfg)
 	if err != nil {
 		return nil, err
+	}
+	return m.openSigned(cfg, registry)
+}
+
+// openSigned opens the registry, remembering in m. Notary is asked anew, and the
+// operator is the client where credentials are passed through.
+func (m *remembered) openSigned(cfg *config.Config, registry int) (*signedSource, error) {
+	reg := cfg.Registries[registry]
+	if reg.Credentials.Kind == config.Passthrough {
+		reg.Credentials = config.Credentials{Kind: config.DockerConfig}
 	}
 	l, err := newLasting(zerolog.Nop(), m) // errors say what went wrong
 	if err != nil {

@@ -207,3 +207,16 @@ func openReadOnly(cfg *config.Config) (*remembered, error) {
 	m.store, m.files = onStorage, onStorage
 	return m, nil
 }
+
+// openBeside opens the memory of cfg for a process that remembers there what it
+// learns, as a replica of the server would. The clock is the server's own to write.
+func openBeside(cfg *config.Config) (*remembered, error) {
+	m, err := openReadOnly(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if onStorage, ok := m.store.(readOnly); ok {
+		m.store, m.files = onStorage.trustStore, onStorage.trustStore
+	}
+	return m, nil
+}

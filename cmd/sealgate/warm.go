@@ -24,12 +24,12 @@ max-size nor ttl removes it, until "cache unpin" says so or another warming of t
 same tag finds other content signed. A TAG may be a pattern over the signed tags,
 such as v1.* or "*".
 
-What counts is what Notary says now; a tag that is not visible is not fetched. The
-running server needs no notice: it serves what is there. The registry is asked
-with the credentials of the configuration, or, where those are passthrough, with
-those that "docker login" has stored for it. Interrupted, or where something could
-not be had, run it again: what is there is not fetched twice. Run it as the user
-that Sealgate runs as.
+What counts is what Notary says now, and that is remembered as the server would; a
+tag that is not visible is not fetched. The running server needs no notice: it
+serves what is there. The registry is asked with the credentials of the
+configuration, or, where those are passthrough, with those that "docker login" has
+stored for it. Interrupted, or where something could not be had, run it again:
+what is there is not fetched twice. Run it as the user that Sealgate runs as.
 
 REPO is the full name (registry.example.com/app), or without the registry's name
 where the configuration has only one registry. Where it has docker.io, an image
@@ -104,6 +104,7 @@ type warming struct {
 	stdout, stderr io.Writer
 	platforms      []content.Platform
 	cfg            *config.Config
+	memory         *remembered
 	sources        map[int]*signedSource // by registry, those in use
 }
 
@@ -115,13 +116,17 @@ func (w *warming) close() {
 
 // run fetches one tag after the other, and goes on where one fails.
 func (w *warming) run(ctx context.Context, selections []selection) error {
+	var err error
+	if w.memory, err = openBeside(w.cfg); err != nil {
+		return err
+	}
 	whole := true
 	for _, selected := range selections {
-		source, err := w.source(selected.registry)
+		store, err := openCache(ctx, w.cfg, w.cfg.Registries[selected.registry])
 		if err != nil {
 			return err
 		}
-		store, err := openCache(ctx, w.cfg, w.cfg.Registries[selected.registry])
+		source, err := w.source(selected.registry)
 		if err != nil {
 			return err
 		}
@@ -147,7 +152,7 @@ func (w *warming) run(ctx context.Context, selections []selection) error {
 
 func (w *warming) source(registry int) (*signedSource, error) {
 	if w.sources[registry] == nil {
-		source, err := openSigned(w.cfg, registry)
+		source, err := w.memory.openSigned(w.cfg, registry)
 		if err != nil {
 			return nil, err
 		}
