@@ -134,8 +134,12 @@ func (m *remembered) keepTime(ctx context.Context, log zerolog.Logger) {
 	}
 }
 
-// checkEvery is how long an answer of ready holds: a look writes and deletes.
-const checkEvery = 10 * time.Second
+// checkEvery is how long an answer of ready holds, since a look writes and deletes;
+// checkAgain, where the answer was no.
+const (
+	checkEvery = 10 * time.Second
+	checkAgain = 2 * time.Second
+)
 
 // ready is nil while the storage can be used.
 func (m *remembered) ready() error {
@@ -144,7 +148,11 @@ func (m *remembered) ready() error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.checked) >= checkEvery {
+	holds := checkEvery
+	if m.usable != nil {
+		holds = checkAgain
+	}
+	if time.Since(m.checked) >= holds {
 		m.usable = doOnly(*m.onStorage, m.onStorage.kept.Check)
 		m.checked = time.Now()
 	}
