@@ -19,13 +19,13 @@ const maxUses = 1 << 14
 // nothing, and a sweep knows of them nevertheless.
 type uses struct {
 	mu  sync.Mutex
-	lru *simplelru.LRU[link, times]
+	lru *simplelru.LRU[link, *times]
 }
 
 type times struct{ used, written time.Time }
 
 func newUses() *uses {
-	lru, _ := simplelru.NewLRU[link, times](maxUses, nil)
+	lru, _ := simplelru.NewLRU[link, *times](maxUses, nil)
 	return &uses{lru: lru}
 }
 
@@ -34,24 +34,28 @@ func (u *uses) again(l link, now time.Time) (time.Time, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	of, ok := u.lru.Get(l)
-	if ok {
-		u.lru.Add(l, times{now, of.written})
+	if !ok {
+		return time.Time{}, false
 	}
-	return of.written, ok
+	of.used = now
+	return of.written, true
 }
 
 // wrote notes a use of a link that was written at that time.
 func (u *uses) wrote(l link, now, at time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.lru.Add(l, times{now, at})
+	u.lru.Add(l, &times{now, at})
 }
 
 // last is when the link was last used, as far as is remembered.
 func (u *uses) last(l link) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	of, _ := u.lru.Peek(l)
+	of, ok := u.lru.Peek(l)
+	if !ok {
+		return time.Time{}
+	}
 	return of.used
 }
 
