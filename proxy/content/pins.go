@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -33,8 +34,7 @@ func pinPath(repository, tag string) string {
 
 // Pin keeps digests of the repository for a tag, in place of those that were
 // kept for it; none: nothing is kept for it any more. Pin first, then put what
-// Has does not find: so no sweep, of another process either, takes something
-// between the two that was there.
+// Has does not find: so no sweep takes something between the two that was there.
 func (s *Store) Pin(ctx context.Context, repository, tag string, digests []digest.Digest) error {
 	if err := s.pin(ctx, repository, tag, digests); err != nil {
 		return fmt.Errorf("pin %q of %q: %w", tag, repository, err)
@@ -66,7 +66,26 @@ func (s *Store) pin(ctx context.Context, repository, tag string, digests []diges
 	if err != nil {
 		return err
 	}
-	return s.o.Driver.PutContent(ctx, pinPath(repository, tag), raw)
+	if err := s.o.Driver.PutContent(ctx, pinPath(repository, tag), raw); err != nil {
+		return err
+	}
+	return s.refresh(ctx, repository, digests)
+}
+
+// fresh is the age of a link that no sweep has taken for one to be removed.
+const fresh = time.Minute
+
+// refresh writes the links to digests anew, where they are: a sweep that has
+// read the pins before, in another process too, sees that they are used.
+func (s *Store) refresh(ctx context.Context, repository string, digests []digest.Digest) error {
+	for _, d := range digests {
+		for _, k := range []kind{manifests, layers} {
+			if err := s.write(ctx, link{k, repository, d}, fresh); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Pins returns what is pinned, sorted by repository and tag.

@@ -102,18 +102,25 @@ func (s *Store) renew(ctx context.Context, l link) {
 	if !lock.TryRLock() {
 		return // it may be being removed; the next use tells
 	}
+	lock.RUnlock()
+	s.counts.failed(s.write(ctx, l, s.renewAfter()))
+}
+
+// write writes a link that is there and older than that. One that is not there
+// must not come back: its content may be gone.
+func (s *Store) write(ctx context.Context, l link, older time.Duration) error {
+	lock := s.lock(l.digest)
+	lock.RLock()
 	defer lock.RUnlock()
 	now := s.o.Now()
 	info, err := s.o.Driver.Stat(ctx, l.path())
-	switch {
-	case err != nil: // not there: without its content it must not come back
-		s.uses.wrote(l, now, now)
-	case now.Sub(info.ModTime()) < s.renewAfter():
+	if err == nil && now.Sub(info.ModTime()) < older {
 		s.uses.wrote(l, now, info.ModTime())
-	default:
-		if err := s.o.Driver.PutContent(ctx, l.path(), []byte(l.digest)); err != nil {
-			s.counts.failed(err)
-		}
-		s.uses.wrote(l, now, now) // failed or not: no more than so often
+		return nil
 	}
+	if err == nil {
+		err = s.o.Driver.PutContent(ctx, l.path(), []byte(l.digest))
+	}
+	s.uses.wrote(l, now, now) // written or not: no more than so often
+	return gone(err)
 }
