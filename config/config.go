@@ -257,8 +257,9 @@ type Registry struct {
 	// Offline serves loaded bundles instead of asking Upstream and Notary. Nil,
 	// the default: not offline. Not supported yet.
 	Offline *Offline
-	// Cache keeps content by digest. Nil, the default: no cache. Not supported
-	// yet.
+	// Cache keeps what clients read by digest, and serves it to those that may read
+	// it, on Config.Storage. Nil, the default: no cache. It needs Redirects
+	// RedirectsFollow and Config.StateDir.
 	Cache *Cache
 }
 
@@ -328,11 +329,12 @@ type Offline struct {
 	Grace time.Duration
 }
 
-// Cache configures the content cache. Not supported yet.
+// Cache configures the content cache of a registry. It can change at run time.
 type Cache struct {
-	// MaxSize bounds the cache, in bytes. 0: no bound.
+	// MaxSize bounds the cache, in bytes: what was not used for longest leaves, at
+	// the next sweep. 0, the default: no bound. It needs Storage Filesystem.
 	MaxSize int64
-	// TTL is how long content is kept after its last use. 0: for ever.
+	// TTL is how long content is kept after its last use. 0, the default: for ever.
 	TTL time.Duration
 }
 

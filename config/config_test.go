@@ -127,6 +127,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 				Realms:         []string{"auth.docker.io", "auth.example.com:8443"},
 				Redirects:      "follow",
 				RedirectHosts:  []string{"blobs.example.com:8443"},
+				Cache:          &Cache{MaxSize: 50 << 30, TTL: 7 * 24 * time.Hour},
 				Denial:         "strict-mirror",
 				SignatureTags:  "hidden",
 				Notary: Notary{
@@ -440,6 +441,18 @@ func TestWarnings(t *testing.T) {
 			"a password that everybody can read, redirects to nowhere",
 			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    credentials: {username: me, password-file: "+open+"}", 1),
 			[]string{noSocket, "storage: ", `registries[0].credentials.password-file: "` + open + `" can be read by every user`, "registries[0].redirect-hosts: is empty", "registries[0].name: no pin"},
+		},
+		{
+			"a cache without a bound",
+			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    redirect-hosts: [b.example.com]\n    cache: {}", 1) +
+				"storage: {filesystem: {rootdirectory: /none}}\n",
+			[]string{"registries[0].cache: neither max-size nor ttl is set", "registries[0].name: no pin"},
+		},
+		{
+			"a cache in memory",
+			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    redirect-hosts: [b.example.com]\n    cache: {ttl: 1h}", 1) +
+				"state-dir: /s\n",
+			[]string{"storage: ", "registries[0].cache: content is kept in memory", "registries[0].name: no pin"},
 		},
 		{
 			"credentials of our own, and whoever comes",

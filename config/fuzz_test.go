@@ -100,6 +100,7 @@ func checkConfig(t *testing.T, c *Config) {
 		is(r.Denial == DenialNotFound || !r.Push, "pushing needs not-found")
 		is(!slices.Contains(r.MirrorHosts, AnyHost), "mirror-hosts are named")
 		is(r.Redirects == RedirectsPass || r.Redirects == RedirectsFollow, "redirects")
+		is(r.Cache == nil || r.Redirects == RedirectsFollow && c.StateDir != "", "a cache sees all that is read, and has a spool")
 		is(r.Denial != "" && r.SignatureTags != "" && !r.Push, "words are filled in")
 		is(r.Credentials.Kind != "" && r.Notary.Credentials.Kind != "" && r.Notary.Credentials.Kind != Passthrough, "credentials")
 		for _, own := range []Credentials{r.Credentials, r.Notary.Credentials} {

@@ -299,7 +299,22 @@ func (v *validator) registry(path string, r *Registry) {
 	v.push(at("push"), r)
 	v.denial(at("denial"), r)
 	v.laterBlock(at("offline"))
-	v.laterBlock(at("cache"))
+	v.cache(at("cache"), r)
+}
+
+// cache checks that there is a place for what is kept, and that all of it comes by.
+func (v *validator) cache(key string, r *Registry) {
+	c := r.Cache
+	if c == nil {
+		return
+	}
+	v.require(key, r.Redirects == RedirectsFollow,
+		"needs redirects: follow, with redirect-hosts where there are any: blobs that clients fetch elsewhere are never seen here")
+	v.require("state-dir", v.c.StateDir != "" || v.suspect("storage"),
+		"is missing: %s needs it for the blobs that are being fetched (the default is the rootdirectory of storage.filesystem)", key)
+	v.require(child(key, "max-size"), c.MaxSize == 0 || v.c.Storage.Driver == Filesystem || v.suspect("storage"),
+		"needs storage.filesystem: with %s, which others may be using at the same time, ttl alone says how long content stays", v.c.Storage.Driver)
+	v.require(child(key, "ttl"), c.TTL >= 0, "must be 0 or more, got %s", c.TTL)
 }
 
 // denial checks that a form of refusal breaks no client that the registry is

@@ -64,6 +64,11 @@ func (c *Config) Warnings() []string {
 		if r.Notary.Writes && c.ContentTrust.TrustOnFirstUse {
 			warn(child(child(path, "notary"), "writes"), "true beside trust-on-first-use: whoever the Notary server lets write first owns a repository that no pin covers")
 		}
+		if r.Cache != nil && c.Storage.Driver == InMemory {
+			warn(child(path, "cache"), "content is kept in memory, without a bound, and gone when the process ends: use storage.filesystem")
+		} else if r.Cache != nil && *r.Cache == (Cache{}) {
+			warn(child(path, "cache"), "neither max-size nor ttl is set: it grows for as long as there is room")
+		}
 		if r.Denial == DenialStrictMirror {
 			warn(child(path, "denial"), "strict-mirror leans on how today's clients fail, and stops neither podman nor skopeo: close the way to Docker Hub as well")
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type registryParts struct {
 	name       string
 	source     *notary.Source
 	trust      *trustcache.Cache
+	cache      *registryCache // nil where nothing is kept
 	transports []*upstream.Transport
 	logins     []*upstream.Login
 }
@@ -42,6 +44,7 @@ type lasting struct {
 	log     zerolog.Logger
 	series  *prometheus.Registry
 	metrics *admin.Metrics // in series
+	caching *caching       // nil where nothing is served
 	*remembered
 }
 
@@ -68,10 +71,16 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
 		made, rp, err := l.assembleRegistry(reg, rules)
+		if err == nil && l.caching != nil && reg.Cache != nil {
+			rp.cache, err = l.caching.cache(reg, before)
+		}
 		p.registries = append(p.registries, rp)
 		if err != nil {
 			p.close()
 			return nil, fmt.Errorf("registry %s: %w", reg.Name, err)
+		}
+		if rp.cache != nil {
+			made.Cache = rp.cache.store
 		}
 		registries = append(registries, made)
 	}
@@ -83,6 +92,12 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Log:              l.log,
 		Observe:          l.observeRequest,
 		Client:           clients.of,
+	}
+	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil }) {
+		if opts.Flights, err = l.caching.open(); err != nil {
+			p.close()
+			return nil, fmt.Errorf("state-dir: %w", err)
+		}
 	}
 	if before != nil {
 		opts.Before = before.handler
@@ -96,7 +111,7 @@ func (l lasting) observeRequest(o proxy.Outcome) {
 	l.metrics.Request(admin.RequestOutcome{
 		Registry: o.Registry, Route: o.Route.String(), Decision: o.Decision, Reason: o.Reason,
 		Status: o.Status, Bytes: o.Bytes, Duration: o.Duration,
-		WouldDeny: o.WouldDeny, WouldChange: o.WouldChange, SignedLengthDiffers: o.LengthDiffers, Panicked: o.Panicked,
+		From: o.From, WouldDeny: o.WouldDeny, WouldChange: o.WouldChange, SignedLengthDiffers: o.LengthDiffers, Panicked: o.Panicked,
 	})
 }
 

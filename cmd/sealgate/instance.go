@@ -41,6 +41,7 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
 	i := &instance{lasting: made}
 	p, err := i.build(cfg, nil)
 	if err != nil {
@@ -55,6 +56,7 @@ func (i *instance) use(p *parts) {
 	for _, r := range p.registries {
 		i.metrics.AddRegistries(r.name)
 	}
+	sweepCaches(i.current.Load(), p)
 	i.current.Store(p)
 }
 
@@ -249,5 +251,7 @@ func (i *instance) close() {
 	i.reloads.Unlock()
 	i.retired.Wait()
 	i.current.Load().certificates.stop()
+	i.caching.close()
+	sweepCaches(i.current.Load(), nil)
 	i.current.Load().close()
 }

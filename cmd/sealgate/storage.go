@@ -32,7 +32,8 @@ type remembered struct {
 	// uploadKeys are the keys of upload locations; nil where nothing outlives the
 	// process.
 	uploadKeys func(context.Context) ([]proxy.UploadKey, error)
-	notBefore  time.Time // of a clock that is only read
+	driver     driver.StorageDriver // of the whole storage
+	notBefore  time.Time            // of a clock that is only read
 
 	mu      sync.Mutex
 	checked time.Time // when usable last looked
@@ -55,7 +56,7 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		}
 	}
 	if cfg.Storage.Driver == config.InMemory {
-		m.store = notary.NewMemoryStore()
+		m.store, m.driver = notary.NewMemoryStore(), inmemory.New()
 		return m, nil
 	}
 	if root := cfg.Storage.RootDirectory(); root != "" { // for this user alone where there is none yet
@@ -67,6 +68,7 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 	if err != nil {
 		return nil, err
 	}
+	m.driver = d
 	kept := state.New(state.Options{Driver: d})
 	onStorage := newTrustStore(kept)
 	keys := uploadKeys{driver: d, root: cfg.Storage.RootDirectory()}

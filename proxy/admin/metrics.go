@@ -25,6 +25,8 @@ type Metrics struct {
 	refusedConnections *prometheus.CounterVec
 	orders             *prometheus.CounterVec
 
+	spoolFailures prometheus.Counter
+
 	reloads      *prometheus.CounterVec
 	lastReloadOK prometheus.Gauge
 	lastGood     prometheus.Gauge
@@ -60,6 +62,8 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 		orders: counters("sealgate_acme_orders_total",
 			"Certificates that the ACME server was asked for, counted when that ends, by result: obtained, renewed, or failed with the one before in place.",
 			"result"),
+		spoolFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "sealgate_cache_spool_failures_total",
+			Help: "Blobs for which the local disk had no room: their clients read from the registry, each by itself, and nothing was kept."}),
 		reloads: counters("sealgate_config_reloads_total",
 			"Reloads of the configuration that were asked for, counted when they end: applied, or refused with nothing changed.",
 			"result"),
@@ -88,7 +92,7 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.orders, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.orders, m.spoolFailures, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -164,6 +168,9 @@ func (m *Metrics) ConnectionRefused(reason string) {
 // CertificateOrder counts a certificate that an ACME server was asked for, by
 // one of the fixed words obtained, renewed and failed.
 func (m *Metrics) CertificateOrder(result string) { m.orders.WithLabelValues(result).Inc() }
+
+// SpoolFailed counts a blob for which the local disk had no room.
+func (m *Metrics) SpoolFailed() { m.spoolFailures.Inc() }
 
 // Reloaded counts a reload of the configuration that has just ended: nil means
 // that it was applied, an error that it was refused.

@@ -23,12 +23,14 @@ import (
 func everything(t *testing.T) *prometheus.Registry {
 	m, reg := newMetrics(t)
 	m.Request(admin.RequestOutcome{Registry: registry, Route: "tags", Decision: "pass", Reason: "unsigned", Status: 200,
-		WouldDeny: true, WouldChange: true, SignedLengthDiffers: true, Panicked: true})
+		From: "store", WouldDeny: true, WouldChange: true, SignedLengthDiffers: true, Panicked: true})
 	m.TrustRefresh(registry, trustcache.Refresh{})
 	m.Reloaded(nil)
 	_, err := m.Transport(registry, admin.NotaryServer, answers(200, nil)).RoundTrip(httptest.NewRequest("GET", "/", nil))
 	must(t, err)
-	must(t, reg.Register(admin.NewStateCollector(&fakeState{trust: []admin.TrustState{trustOf(registry, 1)}, expiry: epoch})))
+	must(t, reg.Register(admin.NewStateCollector(&fakeState{
+		trust: []admin.TrustState{trustOf(registry, 1)}, caches: []admin.CacheState{{Registry: registry, LastSweep: epoch}}, expiry: epoch,
+	})))
 	return reg
 }
 
@@ -50,6 +52,21 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_would_deny_total":                             {counter, "reason registry"},
 		"sealgate_would_change_total":                           {counter, "registry"},
 		"sealgate_signed_length_mismatches_total":               {counter, "registry"},
+		"sealgate_cache_requests_total":                         {counter, "from registry route"},
+		"sealgate_cache_response_bytes_total":                   {counter, "from registry"},
+		"sealgate_cache_spool_failures_total":                   {counter, ""},
+		"sealgate_cache_bytes":                                  {gauge, "registry"},
+		"sealgate_cache_pinned_bytes":                           {gauge, "registry"},
+		"sealgate_cache_objects":                                {gauge, "registry"},
+		"sealgate_cache_links":                                  {gauge, "registry"},
+		"sealgate_cache_last_sweep_timestamp_seconds":           {gauge, "registry"},
+		"sealgate_cache_sweep_duration_seconds":                 {gauge, "registry"},
+		"sealgate_cache_failures_total":                         {counter, "registry"},
+		"sealgate_cache_evictions_total":                        {counter, "registry"},
+		"sealgate_cache_evicted_bytes_total":                    {counter, "registry"},
+		"sealgate_cache_flights":                                {gauge, ""},
+		"sealgate_cache_flight_readers":                         {gauge, ""},
+		"sealgate_cache_spooled_bytes":                          {gauge, ""},
 		"sealgate_connections_refused_total":                    {counter, "reason"},
 		"sealgate_certificate_expiry_timestamp_seconds":         {gauge, ""},
 		"sealgate_acme_orders_total":                            {counter, "result"},
@@ -140,6 +157,13 @@ func TestEachRequestCountsUnderItsOwnWords(t *testing.T) {
 	m.Request(signed)
 	m.Request(admin.RequestOutcome{Registry: registry, Route: "manifest-by-tag", Decision: "deny", Reason: "unsigned", Status: 404, Bytes: 100})
 	m.Request(admin.RequestOutcome{Registry: registry, Route: "blob", Decision: "pass", Status: 206, Bytes: 7})
+	fromCache := admin.RequestOutcome{Registry: registry, Route: "manifest-by-digest", Decision: "pass", Status: 200, From: "store", Bytes: 40}
+	m.Request(fromCache)
+	m.Request(fromCache)
+	checkValues(t, reg, []want{
+		{"sealgate_cache_requests_total", []string{"from", "store", "registry", registry, "route", "manifest-by-digest"}, 2},
+		{"sealgate_cache_response_bytes_total", []string{"from", "store", "registry", registry}, 80},
+	})
 	m.Request(admin.RequestOutcome{Registry: registry, Route: "blob", Decision: "pass", Bytes: -1, Duration: -time.Second}) // cut before an answer
 	m.Request(admin.RequestOutcome{Route: "refused", Decision: "refuse", Reason: "unknown-host", Status: 421})
 	m.Request(admin.RequestOutcome{Route: "refused", Decision: "refuse", Reason: "unknown-host", Status: 600})

@@ -15,6 +15,7 @@ const (
 	maxRoutes    = 16
 	maxDecisions = 8
 	maxReasons   = 64
+	maxOrigins   = 8
 )
 
 // RequestOutcome is what became of one request of a client. The strings are
@@ -31,6 +32,9 @@ type RequestOutcome struct {
 	Bytes int64
 	// Duration from the request's arrival until its answer was written.
 	Duration time.Duration
+	// From is where a manifest or blob of a registry with a cache came from (memory,
+	// store, flight or upstream), "" where that is no question.
+	From string
 	// WouldDeny and WouldChange: permissive mode let pass, for Reason, what
 	// enforced mode would have denied, or answered with other content.
 	WouldDeny, WouldChange bool
@@ -52,8 +56,11 @@ type requestMetrics struct {
 	wouldChange   *prometheus.CounterVec
 	lengthDiffers *prometheus.CounterVec
 	panics        *prometheus.CounterVec
+	from          *prometheus.CounterVec
+	fromBytes     *prometheus.CounterVec
 
 	routes, decided, reasons *words
+	origins                  *words // of what was served
 	known                    *words // the registries
 
 	mu     sync.Mutex // serialises the growing of series
@@ -65,7 +72,7 @@ type requestMetrics struct {
 // to 1. Those of trust data are results of refreshes. Read only.
 var alarmReasons = []string{"upstream-mismatch", "upstream-two-readings"}
 
-type requestLabels struct{ registry, route, decision, reason, code string }
+type requestLabels struct{ registry, route, decision, reason, code, from string }
 
 // requestSeries are the series that one kind of outcome counts in.
 type requestSeries struct {
@@ -73,6 +80,8 @@ type requestSeries struct {
 	duration  prometheus.Observer
 	bytes     prometheus.Counter
 	decisions prometheus.Counter // nil without a reason
+	from      prometheus.Counter // nil without a cache
+	fromBytes prometheus.Counter // likewise
 }
 
 func newRequestMetrics(registries *words) *requestMetrics {
@@ -99,6 +108,13 @@ func newRequestMetrics(registries *words) *requestMetrics {
 		panics: counters("sealgate_panics_total",
 			"Panics that were caught, while serving a request or while refreshing trust data; each is a defect and has a stack in the log.",
 			"where"),
+		from: counters("sealgate_cache_requests_total",
+			"Manifests and blobs of registries with a cache that were served, by kind of route and where they came from: memory, store (the cache), "+
+				"flight (the registry, once for all who asked at that time) or upstream (the registry).",
+			"registry", "route", "from"),
+		fromBytes: counters("sealgate_cache_response_bytes_total",
+			"Bytes of their bodies sent to clients, by where they came from.", "registry", "from"),
+		origins: newWords(maxOrigins),
 		routes:  newWords(maxRoutes),
 		decided: newWords(maxDecisions),
 		reasons: newWords(maxReasons, append(alarmReasons, "")...),
@@ -119,7 +135,7 @@ func (m *requestMetrics) addRegistry(name string) {
 }
 
 func (m *requestMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.bytes, m.decisions, m.wouldDeny, m.wouldChange, m.lengthDiffers, m.panics}
+	return []prometheus.Collector{m.requests, m.duration, m.bytes, m.decisions, m.wouldDeny, m.wouldChange, m.lengthDiffers, m.panics, m.from, m.fromBytes}
 }
 
 // Request counts one request of a client. It allocates nothing once the same
@@ -127,12 +143,16 @@ func (m *requestMetrics) collectors() []prometheus.Collector {
 func (m *Metrics) Request(o RequestOutcome) { m.clients.count(o) }
 
 func (m *requestMetrics) count(o RequestOutcome) {
-	s := m.find(requestLabels{o.Registry, o.Route, o.Decision, o.Reason, codeOf(o.Status)})
+	s := m.find(requestLabels{o.Registry, o.Route, o.Decision, o.Reason, codeOf(o.Status), o.From})
 	s.requests.Inc()
 	s.duration.Observe(seconds(o.Duration))
 	s.bytes.Add(float64(max(o.Bytes, 0)))
 	if s.decisions != nil {
 		s.decisions.Inc()
+	}
+	if s.from != nil {
+		s.from.Inc()
+		s.fromBytes.Add(float64(max(o.Bytes, 0)))
 	}
 	if o.WouldDeny || o.WouldChange || o.SignedLengthDiffers || o.Panicked {
 		m.remark(o)
@@ -164,6 +184,9 @@ func (m *requestMetrics) find(l requestLabels) *requestSeries {
 	}
 	// Only guarded labels become keys, or the map would be what grows.
 	l.registry, l.route, l.decision, l.reason = m.known.label(l.registry), m.routes.label(l.route), m.decided.label(l.decision), m.reasons.label(l.reason)
+	if l.from != "" {
+		l.from = m.origins.label(l.from)
+	}
 	return m.resolve(l)
 }
 
@@ -186,6 +209,10 @@ func (m *requestMetrics) resolve(l requestLabels) *requestSeries {
 	}
 	if l.reason != "" {
 		s.decisions = m.decisions.WithLabelValues(l.registry, l.decision, l.reason)
+	}
+	if l.from != "" {
+		s.from = m.from.WithLabelValues(l.registry, l.route, l.from)
+		s.fromBytes = m.fromBytes.WithLabelValues(l.registry, l.from)
 	}
 	larger := maps.Clone(*old)
 	larger[l] = s

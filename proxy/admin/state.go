@@ -20,6 +20,10 @@ type State interface {
 	// Manifests returns the cache of verified manifests, all registries'
 	// together.
 	Manifests() ManifestStats
+	// Caches returns one entry for each registry with a cache.
+	Caches() []CacheState
+	// Flights returns what fills the caches, all registries' together.
+	Flights() FlightStats
 	// CertificateExpiry is when the first of the certificates expires that clients
 	// are shown; zero where there is none.
 	CertificateExpiry() time.Time
@@ -41,6 +45,28 @@ type ManifestStats struct {
 	Hits, Misses uint64 // since the process started
 }
 
+// CacheState is the content cache of one registry.
+type CacheState struct {
+	Registry string
+	// Bytes of content, PinnedBytes of them that stay whatever their age, and
+	// Objects (manifests and blobs) to which repositories have Links; as of
+	// LastSweep, zero before the first, with what was added since to Bytes.
+	Bytes, PinnedBytes int64
+	Objects, Links     int
+	LastSweep          time.Time
+	SweepDuration      time.Duration
+	// Failures of the storage, and what was Evicted by sweeps, since the process
+	// started or the cache's settings changed.
+	Failures, Evicted, EvictedBytes uint64
+}
+
+// FlightStats sum up the blobs that are being fetched for caches.
+type FlightStats struct {
+	Flights int   // blobs
+	Readers int64 // clients
+	Spooled int64 // bytes on the local disk
+}
+
 // StateCollector reads a State at every scrape. Register it beside Metrics.
 type StateCollector struct {
 	state State
@@ -58,6 +84,8 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.snapshots, d.trustBytes, d.trustUnknown, d.trustRequests,
 		d.manifestBytes, d.manifestEntries, d.manifestRequests,
+		d.cacheBytes, d.cachePinned, d.cacheObjects, d.cacheLinks, d.cacheSwept, d.cacheSweep, d.cacheFailures, d.cacheEvictions, d.cacheEvicted,
+		d.flights, d.flightReaders, d.spooled,
 		d.expiry, d.lastContact, d.earliestExpiry, d.certificateExpiry,
 	} {
 		ch <- desc
@@ -83,8 +111,27 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 	out.gauge(c.descs.manifestEntries, float64(m.Entries))
 	out.counter(c.descs.manifestRequests, m.Hits, "hit")
 	out.counter(c.descs.manifestRequests, m.Misses, "miss")
+	c.collectCaches(out)
 	c.collectUses(out, trust)
 	out.time(c.descs.certificateExpiry, c.state.CertificateExpiry())
+}
+
+func (c *StateCollector) collectCaches(out sink) {
+	for _, s := range c.state.Caches() {
+		out.gauge(c.descs.cacheBytes, float64(s.Bytes), s.Registry)
+		out.gauge(c.descs.cachePinned, float64(s.PinnedBytes), s.Registry)
+		out.gauge(c.descs.cacheObjects, float64(s.Objects), s.Registry)
+		out.gauge(c.descs.cacheLinks, float64(s.Links), s.Registry)
+		out.time(c.descs.cacheSwept, s.LastSweep, s.Registry)
+		out.gauge(c.descs.cacheSweep, seconds(s.SweepDuration), s.Registry)
+		out.counter(c.descs.cacheFailures, s.Failures, s.Registry)
+		out.counter(c.descs.cacheEvictions, s.Evicted, s.Registry)
+		out.counter(c.descs.cacheEvicted, s.EvictedBytes, s.Registry)
+	}
+	f := c.state.Flights()
+	out.gauge(c.descs.flights, float64(f.Flights))
+	out.gauge(c.descs.flightReaders, float64(f.Readers))
+	out.gauge(c.descs.spooled, float64(f.Spooled))
 }
 
 // collectUses tells when the roles of the repositories in use expire.
@@ -178,6 +225,10 @@ func clean(label string) string { return strings.ToValidUTF8(label, "\uFFFD") }
 type stateDescs struct {
 	snapshots, trustBytes, trustUnknown, trustRequests *prometheus.Desc
 	manifestBytes, manifestEntries, manifestRequests   *prometheus.Desc
+	cacheBytes, cachePinned, cacheObjects, cacheLinks  *prometheus.Desc
+	cacheSwept, cacheSweep                             *prometheus.Desc
+	cacheFailures, cacheEvictions, cacheEvicted        *prometheus.Desc
+	flights, flightReaders, spooled                    *prometheus.Desc
 	expiry, lastContact, earliestExpiry                *prometheus.Desc
 	certificateExpiry                                  *prometheus.Desc
 }
@@ -198,6 +249,18 @@ func describeState() stateDescs {
 		manifestBytes:    d("sealgate_manifest_cache_bytes", "Size of the verified manifests in memory."),
 		manifestEntries:  d("sealgate_manifest_cache_entries", "Verified manifests in memory."),
 		manifestRequests: d("sealgate_manifest_cache_requests_total", "Lookups of signed manifests: hit when in memory, miss when the registry had to be asked.", "result"),
+		cacheBytes:       d("sealgate_cache_bytes", "Size of the content in the registry's cache, as of the last sweep, and what was added since.", "registry"),
+		cachePinned:      d("sealgate_cache_pinned_bytes", "Size of the content that stays whatever its age, as of the last sweep.", "registry"),
+		cacheObjects:     d("sealgate_cache_objects", "Manifests and blobs in the registry's cache, each once, as of the last sweep.", "registry"),
+		cacheLinks:       d("sealgate_cache_links", "Manifests and blobs in the registry's cache, once for each repository, as of the last sweep.", "registry"),
+		cacheSwept:       d("sealgate_cache_last_sweep_timestamp_seconds", "When the last sweep of the registry's cache ended that was whole, in seconds since 1970; not there before.", "registry"),
+		cacheSweep:       d("sealgate_cache_sweep_duration_seconds", "How long that sweep took.", "registry"),
+		cacheFailures:    d("sealgate_cache_failures_total", "Reads, writes and sweeps of the registry's cache that the storage failed: clients were served all the same.", "registry"),
+		cacheEvictions:   d("sealgate_cache_evictions_total", "Manifests and blobs of repositories that left the registry's cache by their age or for its size.", "registry"),
+		cacheEvicted:     d("sealgate_cache_evicted_bytes_total", "Size of the content that left the registry's cache by its age or for its size.", "registry"),
+		flights:          d("sealgate_cache_flights", "Blobs that are being fetched for caches, or written to them."),
+		flightReaders:    d("sealgate_cache_flight_readers", "Clients that read blobs which are being fetched."),
+		spooled:          d("sealgate_cache_spooled_bytes", "Bytes of blobs being fetched on the local disk."),
 		expiry: d("sealgate_trust_expiry_timestamp_seconds",
 			"When a role expires that decides for a repository, in seconds since 1970; of at most 100 repositories, those used last, "+
 				"and of each at most the eight roles that expire first.",

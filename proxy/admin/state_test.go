@@ -13,11 +13,15 @@ import (
 type fakeState struct {
 	trust     []admin.TrustState
 	manifests admin.ManifestStats
+	caches    []admin.CacheState
+	flights   admin.FlightStats
 	expiry    time.Time
 }
 
 func (s *fakeState) Trust() []admin.TrustState      { return s.trust }
 func (s *fakeState) Manifests() admin.ManifestStats { return s.manifests }
+func (s *fakeState) Caches() []admin.CacheState     { return s.caches }
+func (s *fakeState) Flights() admin.FlightStats     { return s.flights }
 func (s *fakeState) CertificateExpiry() time.Time   { return s.expiry }
 
 var epoch = time.Unix(1_900_000_000, 0)
@@ -58,7 +62,10 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 	reg := collect(t, &fakeState{
 		trust:     []admin.TrustState{one, two},
 		manifests: admin.ManifestStats{Entries: 5, Bytes: 500, Hits: 50, Misses: 6},
-		expiry:    epoch,
+		caches: []admin.CacheState{{Registry: "one", Bytes: 900, PinnedBytes: 80, Objects: 7, Links: 8, LastSweep: epoch, SweepDuration: time.Second,
+			Failures: 3, Evicted: 4, EvictedBytes: 5}, {Registry: "two"}},
+		flights: admin.FlightStats{Flights: 1, Readers: 2, Spooled: 30},
+		expiry:  epoch,
 	})
 	checkValues(t, reg, []want{
 		{"sealgate_certificate_expiry_timestamp_seconds", nil, float64(epoch.Unix())},
@@ -70,6 +77,19 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		{"sealgate_trust_cache_unknown", []string{"registry", "one"}, 7},
 		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, 10},
 		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, 4},
+		{"sealgate_cache_bytes", []string{"registry", "one"}, 900},
+		{"sealgate_cache_pinned_bytes", []string{"registry", "one"}, 80},
+		{"sealgate_cache_objects", []string{"registry", "one"}, 7},
+		{"sealgate_cache_links", []string{"registry", "one"}, 8},
+		{"sealgate_cache_last_sweep_timestamp_seconds", []string{"registry", "one"}, float64(epoch.Unix())},
+		{"sealgate_cache_last_sweep_timestamp_seconds", []string{"registry", "two"}, -1}, // none yet
+		{"sealgate_cache_sweep_duration_seconds", []string{"registry", "one"}, 1},
+		{"sealgate_cache_failures_total", []string{"registry", "one"}, 3},
+		{"sealgate_cache_evictions_total", []string{"registry", "one"}, 4},
+		{"sealgate_cache_evicted_bytes_total", []string{"registry", "one"}, 5},
+		{"sealgate_cache_flights", nil, 1},
+		{"sealgate_cache_flight_readers", nil, 2},
+		{"sealgate_cache_spooled_bytes", nil, 30},
 		{"sealgate_manifest_cache_bytes", nil, 500},
 		{"sealgate_manifest_cache_entries", nil, 5},
 		{"sealgate_manifest_cache_requests_total", []string{"result", "hit"}, 50},
