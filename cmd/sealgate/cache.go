@@ -54,7 +54,10 @@ func listPins(ctx context.Context, cfg *config.Config, w io.Writer) error {
 		return usage("no registry has a cache in the configuration")
 	}
 	for _, reg := range cached {
-		store, err := openCache(ctx, cfg, reg)
+		if err := checkCache(cfg, reg); err != nil {
+			return err
+		}
+		store, err := readCache(ctx, cfg, reg)
 		if err != nil {
 			return err
 		}

@@ -45,6 +45,12 @@ func openCache(ctx context.Context, cfg *config.Config, reg config.Registry) (*c
 	if err := checkOwner(cfg.Storage); err != nil {
 		return nil, err
 	}
+	return readCache(ctx, cfg, reg)
+}
+
+// readCache opens what is kept of a registry, for a look: of the store's methods
+// Has and Pins alone write nothing.
+func readCache(ctx context.Context, cfg *config.Config, reg config.Registry) (*content.Store, error) {
 	d, err := openDriver(cfg.Storage)
 	if err != nil {
 		return nil, err

@@ -27,10 +27,11 @@ func inspectCommand(stdout io.Writer) *cobra.Command {
 		Use:   "inspect REPO[:TAG]",
 		Short: "Show what is signed in a repository, or why a tag is visible or hidden",
 		Long: `Show the trust view of a repository as Sealgate sees it: signed tags, digests,
-roles, signers, expiries, and what the gate's storage remembers. It asks Notary
-now, and the registry not at all, and changes nothing; a running gate may be up
-to "refresh" behind. While Notary gives no answer it shows what was kept, as a
-gate would use it. Run it as the user that Sealgate runs as.
+roles, signers, expiries, what the gate's storage remembers and, of a tag, what
+its cache has. It asks Notary now, and the registry not at all, and changes
+nothing; a running gate may be up to "refresh" behind. While Notary gives no
+answer it shows what was kept, as a gate would use it. Run it as the user that
+Sealgate runs as.
 
 Root keys are shown in the forms that pins want: the root key ID for root-keys,
 the certificate ID for cert-ids, and who issued the certificate (ca).
@@ -71,6 +72,7 @@ hidden (there is none, or no pin), 3 it cannot be known, 2 bad usage.`,
 		report := inspect(cmd.Context(), p.registries[registry], gun, tag)
 		report.apply(policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })(gun))
 		report.signatureTag(cfg.Registries[registry])
+		report.cached(cmd.Context(), cfg, cfg.Registries[registry])
 		if *asJSON {
 			enc := json.NewEncoder(stdout)
 			enc.SetIndent("", "  ")
@@ -140,6 +142,7 @@ type inspectReport struct {
 	Hidden   []inspectTag     `json:"hidden,omitempty"`
 	Offered  []inspectRootKey `json:"offered_not_verified,omitempty"`
 	Tag      *inspectVerdict  `json:"tag,omitempty"`
+	Cache    *inspectCache    `json:"cache,omitempty"` // what it has of a visible tag
 
 	err error
 }
@@ -352,6 +355,9 @@ func (r *inspectReport) print(w io.Writer) error {
 		fmt.Fprintf(w, "%s:%s is %s", r.GUN, r.Tag.Tag, strings.ToUpper(r.Tag.Verdict))
 		if r.Tag.Digest != "" && r.Tag.Verdict == "visible" {
 			fmt.Fprintf(w, "\n  digest   %s\n  role     %s\n  signers  %s\n", r.Tag.Digest, r.Tag.Role, strings.Join(r.Tag.Signers, ", "))
+			if r.Cache != nil {
+				r.Cache.print(w)
+			}
 		} else {
 			fmt.Fprintf(w, ": %s\n", r.Tag.Why)
 		}

@@ -111,3 +111,11 @@ func byteText(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %s", size, unit)
 }
+
+// numbered is so many of something.
+func numbered(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -187,8 +187,8 @@ func (w *warming) fetch(ctx context.Context, source *signedSource, store *conten
 		return err
 	}
 	bar.clear()
-	fmt.Fprintf(w.stdout, "%s %s: pinned, %d manifests and %d blobs, %s, of which %s were fetched\n",
-		tag, tag.target.Digest, len(got.Manifests), len(got.Blobs), byteText(got.Bytes), byteText(bar.fetched))
+	fmt.Fprintf(w.stdout, "%s %s: pinned, %s and %s, %s, of which %s were fetched\n", tag, tag.target.Digest,
+		numbered(len(got.Manifests), "manifest"), numbered(len(got.Blobs), "blob"), byteText(got.Bytes), byteText(bar.fetched))
 	w.notes(tag, got)
 	return nil
 }
@@ -199,7 +199,7 @@ func (w *warming) notes(tag selectedTag, got *proxy.Collected) {
 		fmt.Fprintf(w.stderr, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
 	}
 	if n := len(got.Foreign); n > 0 {
-		fmt.Fprintf(w.stderr, "sealgate: %s: note: %d layers are not the registry's to hand out, and clients fetch them from elsewhere\n", tag, n)
+		fmt.Fprintf(w.stderr, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
 	}
 }
 
