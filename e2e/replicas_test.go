@@ -222,7 +222,17 @@ func TestABucketThatIsAway(t *testing.T) {
 		withAdmin(t, s)
 	})
 	c.wantEverywhere(t, older, g)
+	check := func(env []string, code int, says string) {
+		t.Helper()
+		out, err := run(env, suite.sealgate, "check", "--online", "--config", g.config)
+		if exitCode(err) != code || !strings.Contains(out, says) || strings.Contains(out, "HUNTER2") || strings.Contains(out, "zzter2") {
+			t.Errorf("check --online: exit %d, expected %d and %q, and no secret:\n%s", exitCode(err), code, says, out)
+		}
+	}
+	check(g.env, 0, "storage.s3: an object was written, read, listed and deleted")
+	check(nil, 1, "let the system trust its CA, or name that in AWS_CA_BUNDLE")
 	way.cut()
+	check(g.env, 1, "storage.s3: trust state: write /sealgate/trust/probes/")
 	newer := c.mustSay(t, "team/app", "signed", "newer words")
 	c.mustSign(t, "team/app", "signed", newer)
 	eventually(t, 15*time.Second, func() error {

@@ -142,19 +142,39 @@ func checkCommand(stdout io.Writer) *cobra.Command {
 allowed but worth a thought as "warning:". It contacts nobody and opens no port;
 the files that the configuration names are read.
 
-Exit codes: 0 it can be used, warnings or not; 2 it cannot.`,
+With --online it tries what the configuration names, all of it, and says how long
+each took: state-dir, the storage (an object is written, read, listed and
+deleted), each registry with the credentials of the configuration, and each
+Notary server. Run it as the user and on the machine that Sealgate runs as and on.
+
+Exit codes: 0 it can be used, warnings or not; 1 something that was tried online
+failed; 2 it cannot be used.`,
 		Args: noReference,
 	}
 	path := configFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	tries := cmd.Flags().Bool("online", false, "try the storage, each registry and each Notary server")
+	asJSON := cmd.Flags().Bool("json", false, "print what was tried as JSON (with --online)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asJSON && !*tries {
+			return usage("--json goes with --online")
+		}
 		cfg, err := loadConfig(*path)
 		if err != nil {
 			return err
+		}
+		if _, err := openDriver(cfg.Storage); err != nil { // it asks nobody
+			return &exitError{exitUsage, fmt.Errorf("%s cannot be used:\n%w", *path, err)}
+		}
+		if *asJSON {
+			return checkOnline(cmd.Context(), stdout, cfg, true)
 		}
 		for _, warning := range cfg.Warnings() {
 			fmt.Fprintf(stdout, "warning: %s\n", warning)
 		}
 		fmt.Fprintf(stdout, "%s: ok\n", *path)
+		if *tries {
+			return checkOnline(cmd.Context(), stdout, cfg, false)
+		}
 		return nil
 	}
 	return cmd
