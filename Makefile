@@ -45,7 +45,7 @@ fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
 kill: ## kill -9 at random points of 1,000 writes of trust state and of content; a few are in `make unit`
 	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' -timeout 60m ./trustcache/state ./proxy/content
 
-bucket: ## all tests of trust state, on a real S3 server (two minutes); most are in `make e2e`
+bucket: ## all tests of trust state and content, on a real S3 server (some minutes); most are in `make e2e`
 	SEALGATE_BUCKET_LONG=1 go test -count 1 -v -timeout 10m -run 'OnAnS3Server' ./e2e
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)

@@ -97,20 +97,33 @@ func wantNoneBack(t *testing.T, before, now *state.State) {
 	}
 }
 
-// bucketLong makes TestTheTrustStateOnAnS3Server run all of the tests.
+// bucketLong makes the tests of packages on an S3 server run all of them.
 const bucketLong = "SEALGATE_BUCKET_LONG"
 
 // TestTheTrustStateOnAnS3Server: the tests of package state, on a real server.
 func TestTheTrustStateOnAnS3Server(t *testing.T) {
 	t.Parallel()
+	testOnAnS3Server(t, "trustcache/state", "DamageOfOne|MoreNames|KilledAt|Races?$|Interrupted|SaveOfOne|Fuzz|Join|Clock|Time")
+}
+
+// TestTheContentStoreOnAnS3Server: those of package content.
+func TestTheContentStoreOnAnS3Server(t *testing.T) {
+	t.Parallel()
+	testOnAnS3Server(t, "proxy/content", "Killed|Failing|AtOnce|Fuzz|Directory|Interrupted|Flight|Spool|UseRenews|NotWritten")
+}
+
+// testOnAnS3Server runs the tests of a package on a real server, without those
+// to skip where it is not to take long.
+func testOnAnS3Server(t *testing.T, pkg, skip string) {
+	t.Helper()
 	dir := must(os.MkdirTemp(suite.dir, "bucket-"))(t)
 	b := startBucket(t, dir, must(newAuthority(dir))(t))
 	parameters := must(json.Marshal(b.parameters(b.addr)))(t)
-	binary := filepath.Join(dir, "state.test")
-	mustRun(t, goEnvironment(), "go", "test", "-c", "-o", binary, "../trustcache/state")
+	binary := filepath.Join(dir, "on-s3.test")
+	mustRun(t, goEnvironment(), "go", "test", "-c", "-o", binary, "../"+pkg)
 	argv := []string{binary, "-test.count", "1"}
 	if os.Getenv(bucketLong) == "" {
-		argv = append(argv, "-test.skip", "DamageOfOne|MoreNames|KilledAt|Races?$|Interrupted|SaveOfOne|Fuzz|Join|Clock|Time")
+		argv = append(argv, "-test.skip", skip)
 	}
 	begin := time.Now()
 	// The CA as one of the system's: the tests know only that transport to hang up.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
-	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -150,7 +149,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{d: Root(inmemory.New(), "r", ""), m: image(t, 1), m2: image(t, 2)}
+	w := &world{d: Root(emptyDriver(t), "r", ""), m: image(t, 1), m2: image(t, 2)}
 	s := newStore(t, StoreOptions{Driver: w.d})
 	w.old, _ = putBlob(t, s, repository, 1, 100_000)
 	must(t, s.PutManifest(t.Context(), repository, w.m))

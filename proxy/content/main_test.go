@@ -2,6 +2,7 @@ package content
 
 import (
 	"io"
+	"net/http"
 	"os"
 	"testing"
 
@@ -14,5 +15,13 @@ func TestMain(m *testing.M) {
 	if directory := os.Getenv(childDirectory); directory != "" {
 		child(directory)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(hangingUp{m})
+}
+
+// hangingUp closes the connections that the driver of a bucket keeps.
+type hangingUp struct{ *testing.M }
+
+func (m hangingUp) Run() int {
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	return m.M.Run()
 }

@@ -154,7 +154,7 @@ func TestTheLayoutIsDistributions(t *testing.T) {
 }
 
 func TestRegistriesShareNothing(t *testing.T) {
-	for name, open := range drivers {
+	for name, open := range drivers() {
 		t.Run(name, func(t *testing.T) {
 			d := open(t)
 			one := newStore(t, StoreOptions{Driver: Root(d, "registry.example.com", "https://a.example.com")})

@@ -36,7 +36,7 @@ func sweeping(t *testing.T, stores ...*Store) (stop func()) {
 func TestPutReadAndSweepAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Store) {
 		s = later(t, s, 0, func(o *StoreOptions) { o.MaxSize, o.TTL = 20_000, 50*time.Millisecond })
-		s.margin, s.abandoned = 20*time.Millisecond, 200*time.Millisecond
+		s.margin, s.abandoned = 20*time.Millisecond, 5*time.Second
 		stop := sweeping(t, s)
 		defer stop()
 		hits := hammer(t, s, s)
