@@ -42,8 +42,9 @@ fuzz-short: | $(LOG) ## every fuzz target for some seconds
 fuzz: | $(LOG) ## every fuzz target for long; not part of `make test`
 	@.ci/fuzz $(FUZZLONG)
 
-kill: ## kill -9 at random points of 1,000 writes of trust state and of content; a few are in `make unit`
+kill: ## kill -9 at random points of 1,000 writes of trust state, of content, and of a server's cache; a few are in `make unit` and `make e2e`
 	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run 'Kill' -timeout 60m ./trustcache/state ./proxy/content
+	SEALGATE_KILL_CYCLES=1000 go test -count 1 -v -run '^TestKilledWhileTheCacheIsWritten$$' -timeout 60m ./e2e
 
 bucket: ## all tests of trust state and content, on a real S3 server (some minutes); most are in `make e2e`
 	SEALGATE_BUCKET_LONG=1 go test -count 1 -v -timeout 10m -run 'OnAnS3Server' ./e2e

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 func (w *world) restart(t *testing.T, crash bool, meanwhile func(stored string)) {
 	t.Helper()
 	if crash {
-		if err := w.cmd.Process.Kill(); err != nil {
+		if err := w.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Fatal(err)
 		}
 		<-w.done
