@@ -118,12 +118,13 @@ func (g *gate) admit(ctx context.Context, r repo, authorization string, probe Ro
 	if g.auth.known(g.origin, r.gun, authorization) {
 		return true, nil
 	}
-	return share(ctx, g, &g.probes, r, probe.Reference, authorization, probeTimeout, func(ctx context.Context) (bool, error) {
+	found, err = share(ctx, g, &g.probes, r, probe.Reference, authorization, probeTimeout, func(ctx context.Context) (bool, error) {
 		if g.auth.known(g.origin, r.gun, authorization) {
 			return true, nil // another flight has just landed
 		}
 		return g.probe(ctx, r, authorization, probe)
 	})
+	return found, g.outage(err, probe.Reference)
 }
 
 // probe asks the registry whether the client may read the repository.

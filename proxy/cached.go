@@ -151,7 +151,9 @@ func unfit(err error) bool {
 
 // outage says what it means that the registry gave no answer to a question for
 // something, where there is a cache that clients rely on at such times:
-// unavailable for now, and why. Any other error stays what it is.
+// unavailable for now, and why. Any other error stays what it is. Where the registry
+// says who may read, that is all that is said: whether something is in the cache,
+// and what was asked for in the name of a tag, is nothing to those it would not let.
 func (g *gate) outage(err error, what string) error {
 	e, ok := errors.AsType[*Error](err)
 	if g.Cache == nil || !ok {
@@ -159,6 +161,9 @@ func (g *gate) outage(err error, what string) error {
 	}
 	if e.Reason != "upstream-unreachable" && e.Reason != "upstream-timeout" {
 		return err
+	}
+	if g.Passthrough {
+		return unavailable("not-cached", errors.New("the registry cannot be reached: it has what is not in the cache, and says who may have what is")).because(e)
 	}
 	return unavailable("not-cached", fmt.Errorf("%s is not in the cache and the registry cannot be reached", what)).because(e)
 }
