@@ -31,8 +31,10 @@ func (g *gate) caches(route Route) bool {
 // nil where neither has it. Whether a client may have it is another question.
 func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string) {
 	if m = g.manifests.Get(g.origin, r.gun, digest); m != nil {
-		if g.Cache != nil {
-			g.Cache.UseManifest(ctx, r.name, m.Digest)
+		if g.Cache != nil && g.Cache.UseManifest(ctx, r.name, m.Digest) && g.Offline == nil {
+			g.store(r, m, func() bool { // it could not be written, or has left
+				return g.manifests.Peek(g.origin, r.gun, digest) != nil // and was not deleted meanwhile
+			})
 		}
 		return m, fromMemory
 	}
@@ -67,13 +69,20 @@ const (
 	keepBlobTimeout = time.Hour
 )
 
-// keep has a manifest kept, not while its clients wait.
+// keep has a manifest kept, in the cache not while its clients wait.
 func (g *gate) keep(r repo, m *content.Manifest) {
 	g.manifests.Put(g.origin, r.gun, m)
-	if g.Cache == nil {
-		return
+	if g.Cache != nil {
+		g.store(r, m, func() bool { return true })
 	}
+}
+
+// store has a manifest written to the cache, if it is still wanted then.
+func (g *gate) store(r repo, m *content.Manifest, wanted func() bool) {
 	g.flights.Later(func(ctx context.Context) {
+		if !wanted() {
+			return
+		}
 		ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 		defer cancel()
 		g.kept(r, m.Digest, g.Cache.PutManifest(ctx, r.name, m))

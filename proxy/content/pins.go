@@ -80,7 +80,7 @@ const fresh = time.Minute
 func (s *Store) refresh(ctx context.Context, repository string, digests []digest.Digest) error {
 	for _, d := range digests {
 		for _, k := range []kind{manifests, layers} {
-			if err := s.write(ctx, link{k, repository, d}, fresh); err != nil {
+			if err := gone(s.write(ctx, link{k, repository, d}, fresh)); err != nil {
 				return err
 			}
 		}

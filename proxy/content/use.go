@@ -12,6 +12,9 @@ import (
 // renewEvery is how often at most a link is written because it is used.
 const renewEvery = time.Hour
 
+// lookAgain is how often at most it is looked for a link that was not there.
+const lookAgain = time.Minute
+
 // maxUses is of how many links the uses are remembered; about 4 MiB.
 const maxUses = 1 << 14
 
@@ -61,15 +64,17 @@ func (u *uses) last(l link) time.Time {
 
 // UseManifest says that a manifest of the repository was served from elsewhere
 // (memory), so that the store keeps it too. d is as in Manifest.Digest. It costs
-// what a look into a map does, but for once an hour.
-func (s *Store) UseManifest(ctx context.Context, repository, d string) {
+// what a look into a map does, but for once an hour, or once a minute where it is
+// not there: then it reports true, for a caller who has it, and may put it again.
+func (s *Store) UseManifest(ctx context.Context, repository, d string) (missing bool) {
 	l := link{manifests, repository, digest.Digest(d)}
 	if !s.renews(l) {
-		return
+		return false
 	}
-	if _, err := s.open(ctx, s.reads, repository, l.digest); err == nil {
-		s.renew(ctx, l)
+	if _, err := s.open(ctx, s.reads, repository, l.digest); err != nil {
+		return false
 	}
+	return s.renew(ctx, l)
 }
 
 // use notes that a link that is there was used.
@@ -97,13 +102,15 @@ func (s *Store) renewAfter() time.Duration {
 
 // renew makes now the modification time of a link, unless it has hardly aged.
 // That it cannot is no reason not to serve: it is counted, and the link ages.
-func (s *Store) renew(ctx context.Context, l link) {
+func (s *Store) renew(ctx context.Context, l link) (missing bool) {
 	lock := s.lock(l.digest)
 	if !lock.TryRLock() {
-		return // it may be being removed; the next use tells
+		return false // it may be being removed; the next use tells
 	}
 	lock.RUnlock()
-	s.counts.failed(s.write(ctx, l, s.renewAfter()))
+	err := s.write(ctx, l, s.renewAfter())
+	s.counts.failed(gone(err))
+	return absent(err)
 }
 
 // write writes a link that is there and older than that. One that is not there
@@ -121,6 +128,10 @@ func (s *Store) write(ctx context.Context, l link, older time.Duration) error {
 	if err == nil {
 		err = s.o.Driver.PutContent(ctx, l.path(), []byte(l.digest))
 	}
-	s.uses.wrote(l, now, now) // written or not: no more than so often
-	return gone(err)
+	at := now // written or not: no more than so often
+	if absent(err) {
+		at = now.Add(lookAgain - s.renewAfter())
+	}
+	s.uses.wrote(l, now, at)
+	return err
 }
