@@ -33,6 +33,7 @@ type parts struct {
 type registryParts struct {
 	name       string
 	source     *notary.Source
+	judging    notary.Options // that source was made with
 	trust      *trustcache.Cache
 	cache      *registryCache // nil where nothing is kept
 	transports []*upstream.Transport
@@ -204,7 +205,7 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 	opts.OnUnkept = func(gun string, err error) {
 		l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
 	}
-	rp.source = notary.New(opts)
+	rp.source, rp.judging = notary.New(opts), opts
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,
 		Refresh:  rules.Refresh,

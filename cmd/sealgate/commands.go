@@ -106,6 +106,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		approveCommand(stdout),
 		forgetCommand(stdout),
 		cacheCommand(stdout, stderr),
+		bundleCommand(stdout, stderr),
 		doctorCommand(stdout),
 		versionCommand(stdout),
 	)

@@ -10,6 +10,8 @@
 //	sealgate cache    pins [--config proxy.yaml]        which tags are kept so
 //	sealgate doctor   [--config proxy.yaml] --emit KIND what clients need to pull through Sealgate
 //	sealgate doctor   --proxy URL --registry NAME --canary IMAGE  on a client host: can it be talked into an unsigned tag?
+//	sealgate bundle save [--config proxy.yaml] REPO:TAG… -o FILE.tar|DIR  signed images and their proof, for a site without a network
+//	sealgate bundle load [--config proxy.yaml] FILE.tar|DIR  verify one with this site's own pins, and serve what is in it
 //	sealgate version
 //
 // Every command takes --log-format json|console and --log-level. Exit codes: 0

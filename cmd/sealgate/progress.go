@@ -44,6 +44,14 @@ func (p *progress) planned(c *proxy.Collected) {
 	p.show()
 }
 
+// at takes note of how much of all is done, where that is known.
+func (p *progress) at(done, total int64) {
+	p.sum, p.fetched, p.total = done, done, total
+	if time.Since(p.shown) >= progressEvery {
+		p.show()
+	}
+}
+
 // step takes note of bytes of a blob.
 func (p *progress) step(s proxy.Step) {
 	more := s.Done - p.done[s.Digest]

@@ -67,7 +67,7 @@ type selectedTag struct {
 
 // signed returns what trust says of a selection, sorted by tag. For a pattern
 // these are the tags that are visible, of which there has to be one.
-func (s selection) signed(ctx context.Context, trust *trustcache.Cache) []selectedTag {
+func (s selection) signed(ctx context.Context, trust proxy.Trust) []selectedTag {
 	if !s.isPattern() {
 		view, err := trust.Tag(ctx, s.gun, s.tag)
 		return []selectedTag{s.decided(s.tag, view, err)}

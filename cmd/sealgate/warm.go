@@ -189,17 +189,17 @@ func (w *warming) fetch(ctx context.Context, source *signedSource, store *conten
 	bar.clear()
 	fmt.Fprintf(w.stdout, "%s %s: pinned, %s and %s, %s, of which %s were fetched\n", tag, tag.target.Digest,
 		numbered(len(got.Manifests), "manifest"), numbered(len(got.Blobs), "blob"), byteText(got.Bytes), byteText(bar.fetched))
-	w.notes(tag, got)
+	notes(w.stderr, tag, got)
 	return nil
 }
 
-// notes are what a pull would miss.
-func (w *warming) notes(tag selectedTag, got *proxy.Collected) {
+// notes says what a pull would miss.
+func notes(w io.Writer, tag selectedTag, got *proxy.Collected) {
 	if len(got.Absent) > 0 {
-		fmt.Fprintf(w.stderr, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
+		fmt.Fprintf(w, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
 	}
 	if n := len(got.Foreign); n > 0 {
-		fmt.Fprintf(w.stderr, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
+		fmt.Fprintf(w, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
 	}
 }
 

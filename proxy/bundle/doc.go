@@ -18,5 +18,5 @@
 // there, with its digest. A bundle is taken whole or not at all.
 //
 // The package knows neither what verifies metadata nor where registries are: that
-// comes in by the interfaces beside Load and Save.
+// comes in by what stands beside Load.
 package bundle

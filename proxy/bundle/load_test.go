@@ -159,7 +159,7 @@ func TestASparseIndexIsLoadedAsFarAsItWasSaved(t *testing.T) {
 	dir := t.TempDir() + "/site"
 	w := newWriter(t, dir)
 	many.put(t, w, many.below[1].digest())
-	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: recordedFor(app, "app"), Tags: map[string]digest.Digest{"v2": many.digest()}, Partial: true}}); err != nil {
+	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: trustOf("app"), Tags: map[string]digest.Digest{"v2": many.digest()}, Partial: true}}); err != nil {
 		t.Fatal(err)
 	}
 	s := newSite(t, map[string]made{"v2": many})
@@ -270,11 +270,11 @@ func TestABundleAnswersAsTheNotaryServerDid(t *testing.T) {
 	dir := t.TempDir() + "/site"
 	w := newWriter(t, dir)
 	one.put(t, w)
-	trust := recordedFor(app, "app")
+	trust := trustOf("app")
 	for n := 1; n <= 3; n++ {
-		trust.keep(rootName(n), fmt.Appendf(nil, `{"root":%d}`, n))
+		trust[rootName(n)] = fmt.Appendf(nil, `{"root":%d}`, n)
 	}
-	trust.keep("root.json", []byte(`{"root":3}`))
+	trust["root.json"] = []byte(`{"root":3}`)
 	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: trust, Tags: map[string]digest.Digest{"v1": one.digest()}}}); err != nil {
 		t.Fatal(err)
 	}

@@ -91,14 +91,10 @@ func (m made) put(t testing.TB, w *Writer, unwanted ...digest.Digest) {
 	}
 }
 
-// recordedFor is a Recorder with metadata that nobody signed.
-func recordedFor(gun, words string) *Recorder {
-	r := Record(nil, gun)
-	for _, name := range []string{"1.root.json", "root.json"} {
-		r.keep(name, []byte(`{"root":"`+words+`"}`))
-	}
-	r.keep("timestamp.json", []byte(`{"timestamp":"`+words+`"}`))
-	return r
+// trustOf is metadata that nobody signed.
+func trustOf(words string) map[string][]byte {
+	root := []byte(`{"root":"` + words + `"}`)
+	return map[string][]byte{"1.root.json": root, "root.json": root, "timestamp.json": []byte(`{"timestamp":"` + words + `"}`)}
 }
 
 // saved is a bundle of these tags of app in a directory.
@@ -106,7 +102,7 @@ func saved(t testing.TB, tags map[string]made) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "site")
 	w := newWriter(t, dir)
-	all := Saved{GUN: app, Trust: recordedFor(app, "app"), Tags: map[string]digest.Digest{}}
+	all := Saved{GUN: app, Trust: trustOf("app"), Tags: map[string]digest.Digest{}}
 	for tag, m := range tags {
 		m.put(t, w)
 		all.Tags[tag] = m.digest()

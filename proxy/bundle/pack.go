@@ -13,9 +13,9 @@ import (
 // Pack makes an archive called name of the bundle in the directory dir, which is
 // gone then: each file is removed as soon as the archive has it, so that a disk
 // needs no room for both. The archive has its name only when it is complete, and
-// takes the place of one before. progress, when not nil, is told of bytes as they
-// are written.
-func Pack(ctx context.Context, dir, name string, progress func(int64)) error {
+// takes the place of one before. progress, when not nil, is told how far it is, in
+// bytes.
+func Pack(ctx context.Context, dir, name string, progress func(done, total int64)) error {
 	from, err := openDir(dir)
 	if err != nil {
 		return err
@@ -25,13 +25,23 @@ func Pack(ctx context.Context, dir, name string, progress func(int64)) error {
 	if err != nil {
 		return err
 	}
+	total, err := from.sizes(names)
+	if err != nil {
+		return err
+	}
+	done := int64(0)
+	copied := func(n int64) {
+		if done += n; progress != nil {
+			progress(done, total)
+		}
+	}
 	temporary, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".partial-")
 	if err != nil {
 		return err
 	}
 	p := packer{tar.NewWriter(temporary)}
 	for _, file := range names {
-		if err = p.move(ctx, from, file, progress); err != nil {
+		if err = p.move(ctx, from, file, copied); err != nil {
 			break
 		}
 	}
@@ -65,13 +75,25 @@ func packed(dir string) ([]string, error) {
 	return slices.DeleteFunc(names, func(name string) bool { return !ours(name) }), nil
 }
 
+// sizes is how many bytes the files have together.
+func (d *dirFiles) sizes(names []string) (total int64, err error) {
+	for _, name := range names {
+		info, err := d.root.Lstat(name)
+		if err != nil {
+			return 0, err
+		}
+		total += info.Size()
+	}
+	return total, nil
+}
+
 // move appends a file and removes it where it was.
-func (p packer) move(ctx context.Context, from *dirFiles, name string, progress func(int64)) error {
+func (p packer) move(ctx context.Context, from *dirFiles, name string, copied func(int64)) error {
 	r, size, err := from.open(name)
 	if err != nil {
 		return err
 	}
-	err = p.add(name, size, &progressReader{ctx: ctx, from: r, copied: progress})
+	err = p.add(name, size, &progressReader{ctx: ctx, from: r, copied: copied})
 	if err := errors.Join(err, r.Close()); err != nil {
 		return err
 	}

@@ -151,8 +151,11 @@ func place(temporary *os.File, name string, err error) error {
 
 // Saved is a repository of the bundle as Finish wants it.
 type Saved struct {
-	GUN     string
-	Trust   *Recorder                // what proves its tags
+	GUN string
+	// Trust is the metadata that proves its tags, under the names of Notary's
+	// protocol: root.json, every N.root.json, timestamp.json, and the files that
+	// these lead to, under their sha256.
+	Trust   map[string][]byte
 	Tags    map[string]digest.Digest // as they are signed
 	Partial bool                     // images of other platforms were left out on purpose
 }
@@ -169,7 +172,7 @@ func (w *Writer) Finish(ctx context.Context, repositories []Saved) error {
 	kept := map[string]bool{}
 	for _, saved := range repositories {
 		r := Repository{GUN: saved.GUN, Files: map[string]string{}}
-		for name, raw := range saved.Trust.recorded() {
+		for name, raw := range saved.Trust {
 			sum := sha256.Sum256(raw)
 			r.Files[name] = hex.EncodeToString(sum[:])
 			kept[trustName(r.Files[name])] = true

@@ -75,7 +75,7 @@ func TestImagesThatWereLeftOutAreNamed(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "site")
 			w := newWriter(t, dir)
 			many.put(t, w, many.below[1].digest())
-			err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: recordedFor(app, "app"), Tags: map[string]digest.Digest{"v2": many.digest()}, Partial: c.partial}})
+			err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: trustOf("app"), Tags: map[string]digest.Digest{"v2": many.digest()}, Partial: c.partial}})
 			if c.says != "" {
 				wantError(t, err, c.says)
 				return
@@ -106,7 +106,7 @@ func TestASaveToADirectoryGoesOnWhereItEnded(t *testing.T) {
 		t.Error("it should have the layer, and neither the damaged configuration nor what was never there")
 	}
 	one.put(t, w)
-	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: recordedFor(app, "app"), Tags: map[string]digest.Digest{"v1": one.digest()}}}); err != nil {
+	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: trustOf("app"), Tags: map[string]digest.Digest{"v1": one.digest()}}}); err != nil {
 		t.Fatal(err)
 	}
 	files, err := os.ReadDir(filepath.Join(dir, blobsDir))
@@ -147,7 +147,7 @@ func TestNoArchiveIsLeftThatIsNotWhole(t *testing.T) {
 	failing := errors.New("no space left")
 	err := func() (err error) {
 		defer func() { err, _ = recover().(error) }()
-		return Pack(t.Context(), dir, name, func(int64) { panic(failing) })
+		return Pack(t.Context(), dir, name, func(int64, int64) { panic(failing) })
 	}()
 	if !errors.Is(err, failing) {
 		t.Fatal(err)

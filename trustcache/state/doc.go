@@ -36,7 +36,9 @@
 //
 // PutContent of a driver must be atomic: the whole object or none of it, after
 // a crash too. That of the filesystem driver writes a temporary file, syncs it,
-// renames it and syncs the directory. What it does not sync is the entry of a
+// renames it and syncs the directory; a bucket of S3 has an object or has it not.
+// A list must name what was stored before it was asked for: S3 promises that. Of
+// the filesystem driver, what it does not sync is the entry of a
 // directory that it had to make: on a filesystem that does not order these by
 // itself (ext4, XFS and Btrfs do), a power failure right after the first Save
 // of a repository may undo all of it. It makes files of mode 0666 and directories
