@@ -77,7 +77,8 @@ func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, ro
 }
 
 // storedReader is a blob of the cache that is read from somewhere else once the
-// cache fails.
+// cache fails; not where the client has bytes that were damaged there: the rest
+// of the right ones would not make them right, so its connection is cut.
 type storedReader struct {
 	io.ReadCloser
 	at     int64
@@ -99,7 +100,7 @@ func (s *storedReader) mend(err error) error {
 func (s *storedReader) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	s.at += int64(n)
-	if err == nil || err == io.EOF || s.resume == nil {
+	if err == nil || err == io.EOF || s.resume == nil || errors.Is(err, content.ErrDigest) && s.at > 0 {
 		return n, err
 	}
 	return n, s.mend(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/content"
@@ -58,6 +59,56 @@ func TestACacheThatFailsFailsNoPull(t *testing.T) {
 			t.Errorf("the registry was asked %q", got)
 		}
 	})
+}
+
+// TestABlobThatIsDamagedInTheCache is never whole, and comes from the registry
+// the next time.
+func TestABlobThatIsDamagedInTheCache(t *testing.T) {
+	for _, size := range []int{50_000, 600_000} {
+		w := newWorld(t, nil)
+		c := w.cached(t, proxy.Options{})
+		blob, digest := bytesOf(1, size)
+		w.upstream.lie(serving(blob))
+		c.get(blobPath(digest))
+		c.waitFor(t, digest)
+		c.settle()
+		c.damage(t, digest)
+		next, err := content.NewStore(t.Context(), content.StoreOptions{Driver: content.Root(c.disk, "registry.example.com", w.front(t).URL.String())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := w.cached(t, proxy.Options{}, func(reg *proxy.Registry) { reg.Cache = next })
+		if a := again.get(blobPath(digest)); a.cut == nil && !bytes.Equal(a.body, blob) {
+			t.Errorf("the damaged one of %d bytes: got %v", size, a)
+		}
+		if a := again.get(blobPath(digest)); a.status != 200 || a.cut != nil || !bytes.Equal(a.body, blob) {
+			t.Errorf("then: got %v, %v", a, a.cut)
+		}
+		if got := next.Stats().Damaged; got != 1 {
+			t.Errorf("%d damaged blobs are counted", got)
+		}
+	}
+}
+
+// damage changes the first byte of what the cache has for a digest.
+func (c *cachedGate) damage(t *testing.T, digest string) {
+	t.Helper()
+	found := ""
+	err := c.disk.Walk(t.Context(), "/", func(info driver.FileInfo) error {
+		if strings.HasSuffix(info.Path(), strings.TrimPrefix(digest, "sha256:")+"/data") {
+			found = info.Path()
+		}
+		return nil
+	})
+	raw, readErr := c.disk.GetContent(t.Context(), found)
+	if err != nil || readErr != nil {
+		t.Fatal(err, readErr)
+	}
+	raw = bytes.Clone(raw)
+	raw[0] ^= 1
+	if err := c.disk.PutContent(t.Context(), found, raw); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestManifestsByDigest come from the registry once, from memory afterwards, and

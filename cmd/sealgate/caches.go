@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy/admin"
@@ -88,6 +89,9 @@ func (c *caching) cache(reg config.Registry, before *parts) (*registryCache, err
 		}
 	}
 	opts := contentOptions(c.driver, reg)
+	opts.Damaged = func(d digest.Digest) {
+		c.log.Error().Bool("alarm", true).Str("registry", reg.Name).Stringer("digest", d).Msg("a blob in the cache was damaged and has been removed: look at the disk")
+	}
 	opts.Swept = func(s content.Swept, err error) { c.swept(reg.Name, s, err) }
 	store, err := content.NewStore(context.Background(), opts)
 	if err != nil {
@@ -159,7 +163,7 @@ func (i *instance) Caches() []admin.CacheState {
 			all = append(all, admin.CacheState{
 				Registry: r.name, Bytes: s.Bytes, PinnedBytes: s.PinnedBytes, Objects: s.Objects, Links: s.Links,
 				LastSweep: s.LastSweep, SweepDuration: s.SweepDuration,
-				Failures: s.Failures, Evicted: s.Evicted, EvictedBytes: s.EvictedBytes,
+				Failures: s.Failures, Damaged: s.Damaged, Evicted: s.Evicted, EvictedBytes: s.EvictedBytes,
 			})
 		}
 	}

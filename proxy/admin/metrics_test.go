@@ -62,6 +62,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_cache_last_sweep_timestamp_seconds":           {gauge, "registry"},
 		"sealgate_cache_sweep_duration_seconds":                 {gauge, "registry"},
 		"sealgate_cache_failures_total":                         {counter, "registry"},
+		"sealgate_cache_damaged_total":                          {counter, "registry"},
 		"sealgate_cache_evictions_total":                        {counter, "registry"},
 		"sealgate_cache_evicted_bytes_total":                    {counter, "registry"},
 		"sealgate_cache_flights":                                {gauge, ""},

@@ -55,9 +55,9 @@ type CacheState struct {
 	Objects, Links     int
 	LastSweep          time.Time
 	SweepDuration      time.Duration
-	// Failures of the storage, and what was Evicted by sweeps, since the process
-	// started or the cache's settings changed.
-	Failures, Evicted, EvictedBytes uint64
+	// Failures of the storage, Damaged blobs that were removed, and what was Evicted
+	// by sweeps, since the process started or the cache's settings changed.
+	Failures, Damaged, Evicted, EvictedBytes uint64
 }
 
 // FlightStats sum up the blobs that are being fetched for caches.
@@ -84,7 +84,7 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		d.snapshots, d.trustBytes, d.trustUnknown, d.trustRequests,
 		d.manifestBytes, d.manifestEntries, d.manifestRequests,
-		d.cacheBytes, d.cachePinned, d.cacheObjects, d.cacheLinks, d.cacheSwept, d.cacheSweep, d.cacheFailures, d.cacheEvictions, d.cacheEvicted,
+		d.cacheBytes, d.cachePinned, d.cacheObjects, d.cacheLinks, d.cacheSwept, d.cacheSweep, d.cacheFailures, d.cacheDamaged, d.cacheEvictions, d.cacheEvicted,
 		d.flights, d.flightReaders, d.spooled,
 		d.expiry, d.lastContact, d.earliestExpiry, d.certificateExpiry,
 	} {
@@ -125,6 +125,7 @@ func (c *StateCollector) collectCaches(out sink) {
 		out.time(c.descs.cacheSwept, s.LastSweep, s.Registry)
 		out.gauge(c.descs.cacheSweep, seconds(s.SweepDuration), s.Registry)
 		out.counter(c.descs.cacheFailures, s.Failures, s.Registry)
+		out.counter(c.descs.cacheDamaged, s.Damaged, s.Registry)
 		out.counter(c.descs.cacheEvictions, s.Evicted, s.Registry)
 		out.counter(c.descs.cacheEvicted, s.EvictedBytes, s.Registry)
 	}
@@ -227,6 +228,7 @@ type stateDescs struct {
 	manifestBytes, manifestEntries, manifestRequests   *prometheus.Desc
 	cacheBytes, cachePinned, cacheObjects, cacheLinks  *prometheus.Desc
 	cacheSwept, cacheSweep                             *prometheus.Desc
+	cacheDamaged                                       *prometheus.Desc
 	cacheFailures, cacheEvictions, cacheEvicted        *prometheus.Desc
 	flights, flightReaders, spooled                    *prometheus.Desc
 	expiry, lastContact, earliestExpiry                *prometheus.Desc
@@ -256,6 +258,7 @@ func describeState() stateDescs {
 		cacheSwept:       d("sealgate_cache_last_sweep_timestamp_seconds", "When the last sweep of the registry's cache ended that was whole, in seconds since 1970; not there before.", "registry"),
 		cacheSweep:       d("sealgate_cache_sweep_duration_seconds", "How long that sweep took.", "registry"),
 		cacheFailures:    d("sealgate_cache_failures_total", "Reads, writes and sweeps of the registry's cache that the storage failed: clients were served all the same.", "registry"),
+		cacheDamaged:     d("sealgate_cache_damaged_total", "Blobs that were found damaged in the registry's cache, and removed.", "registry"),
 		cacheEvictions:   d("sealgate_cache_evictions_total", "Manifests and blobs of repositories that left the registry's cache by their age or for its size.", "registry"),
 		cacheEvicted:     d("sealgate_cache_evicted_bytes_total", "Size of the content that left the registry's cache by its age or for its size.", "registry"),
 		flights:          d("sealgate_cache_flights", "Blobs that are being fetched for caches, or written to them."),

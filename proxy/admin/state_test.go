@@ -63,7 +63,7 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		trust:     []admin.TrustState{one, two},
 		manifests: admin.ManifestStats{Entries: 5, Bytes: 500, Hits: 50, Misses: 6},
 		caches: []admin.CacheState{{Registry: "one", Bytes: 900, PinnedBytes: 80, Objects: 7, Links: 8, LastSweep: epoch, SweepDuration: time.Second,
-			Failures: 3, Evicted: 4, EvictedBytes: 5}, {Registry: "two"}},
+			Failures: 3, Damaged: 6, Evicted: 4, EvictedBytes: 5}, {Registry: "two"}},
 		flights: admin.FlightStats{Flights: 1, Readers: 2, Spooled: 30},
 		expiry:  epoch,
 	})
@@ -85,6 +85,7 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		{"sealgate_cache_last_sweep_timestamp_seconds", []string{"registry", "two"}, -1}, // none yet
 		{"sealgate_cache_sweep_duration_seconds", []string{"registry", "one"}, 1},
 		{"sealgate_cache_failures_total", []string{"registry", "one"}, 3},
+		{"sealgate_cache_damaged_total", []string{"registry", "one"}, 6},
 		{"sealgate_cache_evictions_total", []string{"registry", "one"}, 4},
 		{"sealgate_cache_evicted_bytes_total", []string{"registry", "one"}, 5},
 		{"sealgate_cache_flights", nil, 1},

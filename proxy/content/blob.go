@@ -36,16 +36,33 @@ func (b *Blob) Open(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	if offset == b.Size && offset > 0 { // drivers disagree about what is there
 		return io.NopCloser(errReader{io.EOF}), nil
 	}
-	// Not the library's reader: it takes a buffer of 4 MiB.
-	r, err := b.store.o.Driver.Reader(ctx, dataPath(b.Digest), offset)
+	r, err := b.open(ctx, offset)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s: %w", b.Digest, missing(err))
 	}
+	return r, nil
+}
+
+func (b *Blob) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	proves := offset == 0 && b.store.proofs.due(b.Digest, b.store.o.Now())
+	var written time.Time
+	if proves {
+		info, err := b.store.o.Driver.Stat(ctx, dataPath(b.Digest))
+		if err != nil {
+			return nil, err
+		}
+		written = info.ModTime()
+	}
+	// Not the library's reader: it takes a buffer of 4 MiB.
+	r, err := b.store.o.Driver.Reader(ctx, dataPath(b.Digest), offset)
+	if err != nil {
+		return nil, err
+	}
 	whole := &exact{r, b.Size - offset}
-	if offset > 0 || !b.store.proofs.due(b.Digest, b.store.o.Now()) {
+	if !proves {
 		return whole, nil
 	}
-	return &proving{whole, b, sha256.New(), b.store.o.Now()}, nil
+	return &proving{whole, b, sha256.New(), written}, nil
 }
 
 type errReader struct{ err error }
@@ -78,7 +95,7 @@ type proving struct {
 	blob *Blob
 	hash hash.Hash
 
-	opened time.Time
+	written time.Time // before it was opened
 }
 
 // Read implements io.Reader.
@@ -89,7 +106,7 @@ func (r *proving) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if got := sum(r.hash.Sum(nil)); got != asSum(r.blob.Digest) {
-		r.blob.store.damaged(r.blob.Digest, r.opened)
+		r.blob.store.damaged(r.blob.Digest, r.written)
 		return 0, fmt.Errorf("blob %s: %w", r.blob.Digest, ErrDigest)
 	}
 	r.blob.store.proofs.done(r.blob.Digest, r.blob.store.o.Now())

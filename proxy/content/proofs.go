@@ -42,10 +42,10 @@ func (p *proofs) done(d digest.Digest, now time.Time) {
 }
 
 // damaged removes the bytes of a digest that are not its own any more, unless
-// they were written anew since they were opened. Links to them stay: they are a
-// miss until somebody puts the bytes again.
-func (s *Store) damaged(d digest.Digest, opened time.Time) {
-	removed, err := s.removeData(context.Background(), asSum(d), opened.Add(-s.margin))
+// they were written anew since. Links to them stay: they are a miss until
+// somebody puts the bytes again.
+func (s *Store) damaged(d digest.Digest, written time.Time) {
+	removed, err := s.removeData(context.Background(), asSum(d), written.Equal)
 	s.counts.failed(err)
 	if !removed {
 		return

@@ -23,8 +23,9 @@ func (s *Store) removeLink(ctx context.Context, l *usedLink) (bool, error) {
 	return err == nil, err
 }
 
-// removeData removes the bytes of a digest, unless they were written after before.
-func (s *Store) removeData(ctx context.Context, sum sum, before time.Time) (bool, error) {
+// removeData removes the bytes of a digest, if the time when they were written
+// is one of those that may go.
+func (s *Store) removeData(ctx context.Context, sum sum, goes func(written time.Time) bool) (bool, error) {
 	d := asDigest(sum)
 	lock := s.lock(d)
 	lock.Lock()
@@ -33,7 +34,7 @@ func (s *Store) removeData(ctx context.Context, sum sum, before time.Time) (bool
 	if absent(err) {
 		return true, nil
 	}
-	if err != nil || !info.ModTime().Before(before) {
+	if err != nil || !goes(info.ModTime()) {
 		return false, err
 	}
 	err = gone(s.o.Driver.Delete(ctx, dataDirectory(d)))

@@ -193,7 +193,7 @@ func (w *sweep) free(ctx context.Context, sum sum, before time.Time) error {
 	if pinned, err := w.isPinned(ctx, pin{"", sum}); pinned || err != nil {
 		return err
 	}
-	removed, err := w.store.removeData(ctx, sum, before)
+	removed, err := w.store.removeData(ctx, sum, func(written time.Time) bool { return written.Before(before) })
 	if removed {
 		size := w.found.objects[sum].size
 		w.found.total -= size
