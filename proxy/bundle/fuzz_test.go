@@ -46,8 +46,7 @@ func FuzzBundle(f *testing.F) {
 		}
 		for _, r := range b.Catalog.Repositories {
 			for _, tag := range r.Tags {
-				top := b.top(r.GUN, tag.Tag)
-				if m, err := readManifest(from, top); err == nil && m.Digest != string(tag.Digest) {
+				if m, err := readManifest(from, tag.descriptor()); err == nil && m.Digest != string(tag.Digest) {
 					t.Fatalf("%s was believed to be %s", m.Digest, tag.Digest)
 				}
 			}

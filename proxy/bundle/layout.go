@@ -72,6 +72,8 @@ type Repository struct {
 type Tag struct {
 	Tag    string        `json:"tag"`
 	Digest digest.Digest `json:"digest"`
+	// MediaType is that of the manifest.
+	MediaType string `json:"media-type"`
 	// LeftOut are the images of its index that were left out on purpose, because
 	// other platforms were asked for.
 	LeftOut []digest.Digest `json:"left-out,omitempty"`
@@ -183,22 +185,32 @@ func layoutFile() ([]byte, error) {
 	return marshal(v1.ImageLayout{Version: v1.ImageLayoutVersion})
 }
 
-// newIndex is the index of the layout. descriptor says what the manifest with a
-// digest is.
-func newIndex(c *Catalog, descriptor func(digest.Digest) (v1.Descriptor, error)) (*v1.Index, error) {
+// readAs are the media types under which a manifest of Docker's is in the index
+// once more. skopeo looks for a name among manifests of OCI's types alone, and then
+// reads what it finds there as what it is.
+var readAs = map[string]string{
+	"application/vnd.docker.distribution.manifest.v2+json":      v1.MediaTypeImageManifest,
+	"application/vnd.docker.distribution.manifest.list.v2+json": v1.MediaTypeImageIndex,
+}
+
+// newIndex is the index of the layout: every tag as what it is, and after them
+// those of Docker's types once more. size says how large a manifest is.
+func newIndex(c *Catalog, size func(digest.Digest) int64) *v1.Index {
 	index := &v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	var again []v1.Descriptor
 	for _, r := range c.Repositories {
 		for _, t := range r.Tags {
-			d, err := descriptor(t.Digest)
-			if err != nil {
-				return nil, err
-			}
 			name := reference(r.GUN, t.Tag)
-			d.Annotations = map[string]string{refName: name, containerdName: name}
+			d := v1.Descriptor{MediaType: t.MediaType, Digest: t.Digest, Size: size(t.Digest), Annotations: map[string]string{refName: name, containerdName: name}}
 			index.Manifests = append(index.Manifests, d)
+			if other := readAs[d.MediaType]; other != "" {
+				d.MediaType, d.Annotations = other, map[string]string{refName: name}
+				again = append(again, d)
+			}
 		}
 	}
-	return index, nil
+	index.Manifests = append(index.Manifests, again...)
+	return index
 }
 
 // source is where the files of a bundle are.

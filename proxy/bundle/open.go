@@ -12,7 +12,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/sealgate/sealgate/proxy/content"
 )
 
 // Bundle is one that was opened. It is safe for concurrent use.
@@ -20,8 +19,6 @@ type Bundle struct {
 	// Catalog is what it says of itself.
 	Catalog Catalog
 	from    source
-	// named are the descriptors of the layout's index by name.
-	named map[string]v1.Descriptor
 }
 
 // Open opens the archive or the directory called name. Where that is no bundle,
@@ -65,7 +62,8 @@ func (b *Bundle) read() error {
 }
 
 // readIndex reads the index, in which other tools may have left what they know
-// of. Each tag of the catalog has to be there once, as what the catalog says.
+// of. Each tag of the catalog has to be there, and nothing else under its name: who
+// goes by the index gets what was verified.
 func (b *Bundle) readIndex() error {
 	raw, err := readAll(b.from, indexName, maxIndex)
 	if err != nil {
@@ -75,28 +73,22 @@ func (b *Bundle) readIndex() error {
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return malformed("%s: %w", indexName, err)
 	}
-	b.named = map[string]v1.Descriptor{}
+	named := map[string]digest.Digest{}
 	for _, d := range index.Manifests {
 		name := d.Annotations[refName]
-		if _, twice := b.named[name]; twice && name != "" {
-			return malformed("%s has %.300q twice", indexName, name)
+		if before, known := named[name]; known && before != d.Digest && name != "" {
+			return malformed("%s has %.300q for two digests", indexName, name)
 		}
-		b.named[name] = d
+		named[name] = d.Digest
 	}
 	for _, r := range b.Catalog.Repositories {
 		for _, t := range r.Tags {
-			if name := reference(r.GUN, t.Tag); b.named[name].Digest != t.Digest {
+			if name := reference(r.GUN, t.Tag); named[name] != t.Digest {
 				return malformed("%s and %s do not agree on what %.300q is", indexName, catalogName, name)
 			}
 		}
 	}
 	return nil
-}
-
-// top is the descriptor of a tag's manifest.
-func (b *Bundle) top(gun, tag string) content.Descriptor {
-	d := b.named[reference(gun, tag)]
-	return content.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
 }
 
 // open opens a blob.

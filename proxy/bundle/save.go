@@ -181,8 +181,11 @@ func (w *Writer) Finish(ctx context.Context, repositories []Saved) error {
 			}
 		}
 		for _, tag := range slices.Sorted(maps.Keys(saved.Tags)) {
-			t := Tag{Tag: tag, Digest: saved.Tags[tag]}
-			whole, err := w.walk(ctx, from, t.Digest, saved.Partial)
+			t, err := w.tag(tag, saved.Tags[tag])
+			if err != nil {
+				return fmt.Errorf("%s: %w", reference(r.GUN, tag), err)
+			}
+			whole, err := w.walk(ctx, from, t.descriptor(), saved.Partial)
 			if err != nil {
 				return fmt.Errorf("%s: %w", reference(r.GUN, tag), err)
 			}
@@ -204,14 +207,19 @@ func (w *Writer) Finish(ctx context.Context, repositories []Saved) error {
 	return w.seal(catalog)
 }
 
-// walk checks that everything below a tag has been added.
-func (w *Writer) walk(ctx context.Context, from source, top digest.Digest, partial bool) (*tree, error) {
+// tag is one of the catalog.
+func (w *Writer) tag(tag string, top digest.Digest) (Tag, error) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	d, known := w.manifests[top]
-	w.mu.Unlock()
 	if !known {
-		return nil, fmt.Errorf("the manifest %s was not fetched", top)
+		return Tag{}, fmt.Errorf("the manifest %s was not fetched", top)
 	}
+	return Tag{Tag: tag, Digest: top, MediaType: d.MediaType}, nil
+}
+
+// walk checks that everything below a manifest has been added.
+func (w *Writer) walk(ctx context.Context, from source, top content.Descriptor, partial bool) (*tree, error) {
 	added := func(d content.Descriptor) (*content.Manifest, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -220,7 +228,7 @@ func (w *Writer) walk(ctx context.Context, from source, top digest.Digest, parti
 		}
 		return readManifest(from, d)
 	}
-	t, err := walk(ctx, content.Descriptor{MediaType: d.MediaType, Digest: top, Size: d.Size}, added, func(digest.Digest) bool { return partial })
+	t, err := walk(ctx, top, added, func(digest.Digest) bool { return partial })
 	if err != nil {
 		return nil, err
 	}
@@ -236,10 +244,7 @@ func (w *Writer) walk(ctx context.Context, from source, top digest.Digest, parti
 
 // seal writes the layout's own files, the catalog last: without it it is none.
 func (w *Writer) seal(catalog *Catalog) error {
-	index, err := newIndex(catalog, func(d digest.Digest) (v1.Descriptor, error) { return w.manifests[d], nil })
-	if err != nil {
-		return err
-	}
+	index := newIndex(catalog, func(d digest.Digest) int64 { return w.manifests[d].Size })
 	layout, layoutErr := layoutFile()
 	indexed, indexErr := marshal(index)
 	catalogued, catalogErr := marshal(catalog)

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/sealgate/sealgate/proxy/content"
 )
 
@@ -29,7 +31,7 @@ func TestABundleIsAnImageLayoutOfTheSignedDigests(t *testing.T) {
 				t.Fatal(err)
 			}
 			for tag, m := range map[string]made{"v1": one, "v2": many} {
-				d := b.named[app+":"+tag]
+				d := indexed(t, b)[app+":"+tag][0]
 				if d.Digest != m.digest() || d.MediaType != m.manifest.MediaType || d.Size != int64(len(m.manifest.Body)) {
 					t.Errorf("%s: %+v", tag, d)
 				}
@@ -51,6 +53,46 @@ func TestABundleIsAnImageLayoutOfTheSignedDigests(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// indexed are the descriptors of the index by name.
+func indexed(t *testing.T, b *Bundle) map[string][]v1.Descriptor {
+	t.Helper()
+	raw, err := readAll(b.from, indexName, maxIndex)
+	var index v1.Index
+	if err == nil {
+		err = json.Unmarshal(raw, &index)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string][]v1.Descriptor{}
+	for _, d := range index.Manifests {
+		named[d.Annotations[refName]] = append(named[d.Annotations[refName]], d)
+	}
+	return named
+}
+
+// TestImagesOfDockersTypesAreNamedTwice: as what they are, and as what skopeo looks
+// for.
+func TestImagesOfDockersTypesAreNamedTwice(t *testing.T) {
+	const docker = "application/vnd.docker.distribution.manifest.v2+json"
+	one := image(t, "one")
+	one.manifest = newManifest(t, docker, json.RawMessage(strings.Replace(string(one.manifest.Body), v1.MediaTypeImageManifest, docker, 1)))
+	tags := map[string]made{"v1": one}
+	dir := saved(t, tags)
+	b, err := open(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := indexed(t, b)[app+":v1"]
+	if len(named) != 2 || named[0].MediaType != docker || named[1].MediaType != v1.MediaTypeImageManifest || named[0].Digest != named[1].Digest {
+		t.Errorf("%+v", named)
+	}
+	s := newSite(t, tags)
+	if _, err := s.load(dir); err != nil || !s.has(one) {
+		t.Errorf("it is not loaded: %v", err)
 	}
 }
 

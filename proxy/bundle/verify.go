@@ -67,7 +67,7 @@ func (b *Bundle) verify(ctx context.Context, r Repository, at Place) (*checked, 
 		}
 		manifest := func(d content.Descriptor) (*content.Manifest, error) { return readManifest(b.from, d) }
 		leftOut := func(d digest.Digest) bool { return slices.Contains(t.LeftOut, d) }
-		whole, err := walk(ctx, b.top(r.GUN, t.Tag), manifest, leftOut)
+		whole, err := walk(ctx, t.descriptor(), manifest, leftOut)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

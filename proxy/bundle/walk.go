@@ -21,6 +21,11 @@ type tree struct {
 	platforms []string             // of those that are there, as the index says
 }
 
+// descriptor is that of the signed manifest.
+func (t Tag) descriptor() content.Descriptor {
+	return content.Descriptor{MediaType: t.MediaType, Digest: t.Digest}
+}
+
 // digests are those of all that is in the tree.
 func (t *tree) digests() []digest.Digest {
 	all := make([]digest.Digest, 0, len(t.manifests)+len(t.blobs))
