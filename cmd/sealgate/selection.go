@@ -63,6 +63,7 @@ type selectedTag struct {
 	selection // of one tag
 	target    trustcache.Target
 	err       error // why it is not visible; target is nothing then
+	stale     error // why older verified trust data decided; nil where it is fresh
 }
 
 // signed returns what trust says of a selection, sorted by tag. For a pattern
@@ -99,5 +100,5 @@ func (s selection) decided(tag string, view trustcache.View, err error) selected
 	if d.Denial != nil {
 		return selectedTag{selection: s, err: d.Denial}
 	}
-	return selectedTag{selection: s, target: d.Target}
+	return selectedTag{selection: s, target: d.Target, stale: view.Stale}
 }

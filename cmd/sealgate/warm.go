@@ -132,6 +132,9 @@ func (w *warming) run(ctx context.Context, selections []selection) error {
 		}
 		for _, tag := range selected.signed(ctx, source.trust) {
 			err := tag.err
+			if notTrust := source.passedBy(tag); notTrust != nil {
+				err = notTrust
+			}
 			if err == nil {
 				err = w.fetch(ctx, source, store, tag)
 			}
@@ -195,12 +198,29 @@ func (w *warming) fetch(ctx context.Context, source *signedSource, store *conten
 
 // notes says what a pull would miss.
 func notes(w io.Writer, tag selectedTag, got *proxy.Collected) {
+	if tag.stale != nil {
+		fmt.Fprintf(w, "sealgate: %s: note: this is what was signed when Notary was last heard: %v\n", tag, tag.stale)
+	}
 	if len(got.Absent) > 0 {
 		fmt.Fprintf(w, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
 	}
 	if n := len(got.Foreign); n > 0 {
 		fmt.Fprintf(w, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
 	}
+}
+
+// passedBy says why what is signed for a tag is not what the gate serves.
+func (s *signedSource) passedBy(tag selectedTag) error {
+	policy := s.proxied.Policy(tag.gun)
+	switch {
+	case policy.Mode == proxy.Permissive:
+		return errors.New("mode is permissive for this repository: its tags are the registry's own at each pull, and nothing is fetched ahead for them")
+	case policy.Mode == proxy.Disabled:
+		return errors.New("mode is disabled for this repository: its tags are the registry's own at each pull, and nothing is fetched ahead for them")
+	case policy.Exempts(tag.tag):
+		return errors.New("a policy exempts this tag: it is the registry's own at each pull, and nothing is fetched ahead for it")
+	}
+	return nil
 }
 
 func joined(platforms []content.Platform) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/e2e/sandbox"
+	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/trustcache"
 )
 
 // warmWorld is the story's registry and trust server, and the configuration of a
@@ -263,6 +266,45 @@ func (w *warmWorld) deleteBlob(repository string, d digest.Digest) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusAccepted {
 		w.t.Fatalf("delete: status %d", resp.StatusCode)
+	}
+}
+
+func TestTagsThatAreTheRegistrysOwnAreNotWarmed(t *testing.T) {
+	w := newWarmWorld(t)
+	text, err := os.ReadFile(w.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for policy, says := range map[string]string{
+		"exempt-tags: [\"1.*\"]": "a policy exempts this tag",
+		"mode: permissive":       "mode is permissive for this repository",
+		"mode: disabled":         "mode is disabled for this repository",
+	} {
+		changed := strings.TrimSuffix(strings.TrimSpace(string(text)), "}") + `, policies: [{match: "registry.example.com/demo/*", ` + policy + `}]}`
+		if err := os.WriteFile(w.path, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.run(exitFailed, "warm demo/app:1.0", "demo/app:1.0: "+says)
+		if tags := w.pins(); tags != "" {
+			t.Errorf("pinned are %q", tags)
+		}
+	}
+}
+
+func TestWhatAPullWouldMissIsSaid(t *testing.T) {
+	one := selection{gun: "registry.example.com/app", repository: "app", tag: "1"}
+	snapshot := trustcache.NewSnapshot(trustcache.Contents{Targets: []trustcache.Target{{Tag: "1"}}})
+	tag := one.decided("1", trustcache.View{Snapshot: snapshot, Stale: errors.New("it is away")}, nil)
+	var said strings.Builder
+	notes(&said, tag, &proxy.Collected{Absent: []content.Platform{{OS: "linux", Architecture: "s390x"}}, Foreign: make([]content.Descriptor, 2)})
+	for _, text := range []string{"when Notary was last heard: it is away\n", "there is none for linux/s390x\n", "2 layers left out"} {
+		if !strings.Contains(said.String(), "registry.example.com/app:1: note: ") || !strings.Contains(said.String(), text) {
+			t.Errorf("%q does not say %q", said.String(), text)
+		}
+	}
+	said.Reset()
+	if notes(&said, selectedTag{selection: one}, &proxy.Collected{}); said.Len() > 0 {
+		t.Errorf("said %q of nothing", said.String())
 	}
 }
 
