@@ -67,3 +67,28 @@ func TestWarmedTagsArePulledWhenRegistryAndNotaryAreGone(t *testing.T) {
 		return nil
 	})
 }
+
+// TestOneWarmingIsForAllReplicas that share a bucket, one that joins later too.
+func TestOneWarmingIsForAllReplicas(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, registryOptions{})
+	index := must(c.push("team/app", "many", must(indexSaying("for all"))(t)))(t)
+	c.mustSign(t, "team/app", "many", index)
+	cached := func(s *settings) {
+		s.credentials = "anonymous"
+		s.more = "redirects: follow\ncache: {}\n"
+	}
+	one := c.join(t, cached)
+	if out, err := run(one.env, suite.sealgate, "cache", "warm", "--config", one.config, c.tag("team/app", "many")); err != nil || !strings.Contains(out, index.digest+": pinned, 3 manifests") {
+		t.Fatalf("%s: %v", out, err)
+	}
+	c.registry.stop(slack)
+	c.notary.stop(slack)
+	c.join(t, cached)
+	for _, g := range c.replicas {
+		wantServed(t, g.manifest(t, "team/app", "many"), index)
+	}
+	if digests, err := skopeoCopy(t, c.world, c.tag("team/app", "many")); err != nil || digests[0] != index.digest {
+		t.Errorf("pulled %v, %v, want %s", digests, err, index.digest)
+	}
+}
