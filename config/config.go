@@ -210,18 +210,20 @@ type Registry struct {
 	// another, which is meant where there is no ns. Default none.
 	MirrorHosts []string
 	// Upstream is the registry itself: http or https, no user, query or
-	// fragment; a path (put before /v2/) has no trailing slash. Required.
+	// fragment; a path (put before /v2/) has no trailing slash. Required, and nil
+	// with Offline.
 	Upstream *url.URL
 	// UpstreamCAFile is the absolute path of the PEM CAs trusted for Upstream.
 	// Empty, the default: the system's.
 	UpstreamCAFile string
 	// Credentials are those shown to Upstream: Passthrough (default), or
-	// Sealgate's own, with which it never challenges a client.
+	// Sealgate's own, with which it never challenges a client; with Offline
+	// always Anonymous.
 	Credentials Credentials
 	// Realms are the hosts (host or host:port, in lower case) of token servers
 	// that are allowed besides the host of Upstream, or of Notary.URL, itself:
 	// Sealgate's own credentials go there. Default (also when empty):
-	// auth.docker.io where Name is docker.io, else none.
+	// auth.docker.io where Name is docker.io and there is an Upstream, else none.
 	Realms []string
 	// Redirects is what happens to Upstream's redirects: RedirectsPass (default)
 	// leaves them to the client; with RedirectsFollow Sealgate follows them to
@@ -254,12 +256,16 @@ type Registry struct {
 	SignatureTags string
 	// Notary is the trust server of this registry.
 	Notary Notary
-	// Offline serves loaded bundles instead of asking Upstream and Notary. Nil,
-	// the default: not offline. Not supported yet.
+	// Offline serves what "sealgate bundle load" has brought, and asks nobody: it
+	// takes the place of Upstream and Notary and all that is about them, needs a
+	// Storage that outlives the process, and enforces trust for all tags. Nil, the
+	// default: not offline.
 	Offline *Offline
 	// Cache keeps what clients read by digest, and serves it to those that may read
 	// it, on Config.Storage. Nil, the default: no cache. It needs Redirects
-	// RedirectsFollow and Config.StateDir.
+	// RedirectsFollow and Config.StateDir. With Offline there is always one, of what
+	// was loaded, and this bounds how long something stays that has been replaced by
+	// what was loaded later; nil: for ever.
 	Cache *Cache
 }
 
@@ -301,7 +307,7 @@ type Credentials struct {
 type Notary struct {
 	// URL is http or https, no user, query or fragment; a path has no trailing
 	// slash. Required where Mode is Enforced or Permissive; nil where there is
-	// no trust server.
+	// no trust server, as with Offline.
 	URL *url.URL
 	// CAFile is the absolute path of the PEM CAs trusted for URL. Empty, the
 	// default: the system's.
@@ -323,9 +329,12 @@ type Notary struct {
 	Writes bool
 }
 
-// Offline configures serving loaded bundles. Not supported yet.
+// Offline configures serving what was loaded.
 type Offline struct {
-	// Grace is how far past its expiry a bundle's timestamp may be. Default 0.
+	// Grace is how far past their expiry the timestamp and the snapshot of a
+	// repository may be, which nobody here can sign anew: it bounds the age of
+	// what is served. Default 0, of which a timestamp has a minute as always; at
+	// most a year.
 	Grace time.Duration
 }
 

@@ -36,7 +36,6 @@ func TestNotSupportedYet(t *testing.T) {
 	}{
 		{topLevel, "storage: {gcs: null, inmemory: {}}", []string{"storage: {gcs: {bucket: b, keyfile: hunter2}}", "storage: {gcs: {}}"}, "storage.gcs"},
 		{topLevel, "storage: {azure: null, inmemory: {}}", []string{"storage: {azure: {container: c}}"}, "storage.azure"},
-		{inRegistry, "offline: null", []string{"offline: {}", "offline: {grace: 720h}"}, "registries[0].offline"},
 	} {
 		file := func(value string) []byte { return []byte(strings.Replace(test.in, "$", value, 1)) }
 		t.Run("accepted "+test.accepted, func(t *testing.T) {

@@ -74,10 +74,9 @@ func defaults() *Config {
 // defaultRegistry is an entry of registries before the file has spoken.
 func defaultRegistry() Registry {
 	return Registry{
-		Credentials: Credentials{Kind: Passthrough},
-		Redirects:   RedirectsPass,
-		Denial:      DenialNotFound,
-		Notary:      Notary{Credentials: Credentials{Kind: Anonymous}, Expose: ExposeAuto},
+		Redirects: RedirectsPass,
+		Denial:    DenialNotFound,
+		Notary:    Notary{Credentials: Credentials{Kind: Anonymous}, Expose: ExposeAuto},
 	}
 }
 
@@ -97,8 +96,14 @@ func (c *Config) derive() {
 		if host, err := parseHost(r.Name); err == nil && len(r.Hosts) == 0 {
 			r.Hosts = []string{host}
 		}
-		if r.Name == dockerHub && len(r.Realms) == 0 {
+		if r.Name == dockerHub && len(r.Realms) == 0 && r.Offline == nil {
 			r.Realms = []string{"auth.docker.io"}
+		}
+		if r.Credentials.Kind == "" {
+			r.Credentials.Kind = Passthrough
+			if r.Offline != nil {
+				r.Credentials.Kind = Anonymous
+			}
 		}
 		if r.SignatureTags == "" {
 			r.SignatureTags = SignatureTagsHidden

@@ -44,10 +44,6 @@ func (v *validator) later(key string, differs bool, accepted string) {
 	}
 }
 
-// laterBlock refuses a block whose feature is not built yet and whose presence,
-// even empty, would turn it on.
-func (v *validator) laterBlock(key string) { v.later(key, v.given[key], "leave it out") }
-
 // exactlyOne checks that a block has one of its keys.
 func (v *validator) exactlyOne(path string, expected string, names ...string) {
 	var found []string
@@ -277,7 +273,7 @@ func (v *validator) distinct(seen map[string]string, value, key, rule string) {
 
 func (v *validator) registry(path string, r *Registry) {
 	at := func(name string) string { return child(path, name) }
-	v.require(at("upstream"), r.Upstream != nil || r.Offline != nil, "is missing: expected the URL of the registry itself")
+	v.require(at("upstream"), r.Upstream != nil || r.Offline != nil, "is missing: expected the URL of the registry itself, or offline in its place")
 	v.certificates(at("upstream-ca-file"), r.UpstreamCAFile)
 	if r.UpstreamCAFile != "" && r.Upstream != nil && r.Upstream.Scheme == "http" {
 		v.add(at("upstream-ca-file"), "has no meaning for an http:// upstream: write https://, or leave it out")
@@ -294,23 +290,24 @@ func (v *validator) registry(path string, r *Registry) {
 		v.distinct(mirrors, host, key, "leave it out")
 	}
 	v.notary(at("notary"), r)
+	v.offline(path, r)
 
 	v.passPaths(at("pass-paths"), r)
 	v.push(at("push"), r)
 	v.denial(at("denial"), r)
-	v.laterBlock(at("offline"))
 	v.cache(at("cache"), r)
 }
 
-// cache checks that there is a place for what is kept, and that all of it comes by.
+// cache checks that there is a place for what is kept, and that all of it comes by;
+// of an offline registry nothing does.
 func (v *validator) cache(key string, r *Registry) {
 	c := r.Cache
 	if c == nil {
 		return
 	}
-	v.require(key, r.Redirects == RedirectsFollow,
+	v.require(key, r.Redirects == RedirectsFollow || r.Offline != nil,
 		"needs redirects: follow, with redirect-hosts where there are any: blobs that clients fetch elsewhere are never seen here")
-	v.require("state-dir", v.c.StateDir != "" || v.suspect("storage"),
+	v.require("state-dir", v.c.StateDir != "" || r.Offline != nil || v.suspect("storage"),
 		"is missing: %s needs it for the blobs that are being fetched (the default is the rootdirectory of storage.filesystem)", key)
 	v.require(child(key, "max-size"), c.MaxSize == 0 || v.c.Storage.Driver == Filesystem || v.suspect("storage"),
 		"needs storage.filesystem: with %s, which others may be using at the same time, ttl alone says how long content stays", v.c.Storage.Driver)

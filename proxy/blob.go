@@ -33,6 +33,9 @@ func (g *gate) serveBlob(w http.ResponseWriter, r *http.Request, repo repo, rout
 		rec.from = fromStore
 		return g.serveStored(w, r, repo, route, blob)
 	}
+	if g.Offline != nil {
+		return g.errUnheld(r.Context(), route)
+	}
 	return g.serveFetched(w, r, repo, route, rec)
 }
 
@@ -58,6 +61,9 @@ func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, ro
 	return writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
 		stored := &storedReader{at: offset, resume: func(at int64, err error) (io.ReadCloser, error) {
 			g.unread(repo, route, err)
+			if g.Offline != nil {
+				return nil, g.errUnheld(r.Context(), route)
+			}
 			body, size, err := g.openBlob(r.Context(), repo, route, g.authorization(r), at)
 			if err == nil && size >= 0 && size != blob.Size {
 				body.Close()

@@ -120,8 +120,6 @@ func (g *gate) serveManifest(w http.ResponseWriter, r *http.Request, repo repo, 
 	case unfit(err):
 		rec.from = fromUpstream
 		return g.forward(w, r, route)
-	case missing(err) && g.Offline != nil:
-		return errNotLoaded(route)
 	case missing(err):
 		return notFound("not-in-registry", "manifest "+route.Reference+" is not in the registry")
 	case err != nil:
@@ -137,10 +135,10 @@ func sha256Of(text string) (d trustcache.Digest) {
 	return d
 }
 
-// missing says whether the registry, or what was loaded, does not have a manifest.
+// missing says whether the registry does not have a manifest.
 func missing(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Reason == "not-in-registry" || e.Reason == "not-loaded")
+	return ok && e.Reason == "not-in-registry"
 }
 
 // unfit says whether the registry has something by this digest that is none of

@@ -104,12 +104,15 @@ func (g *gate) manifest(ctx context.Context, r repo, authorization string, diges
 	if m, from = g.held(ctx, r, digest); m != nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
-			err = g.errNotInRegistry(digest)
+			err = errNotInRegistry(digest)
 		}
 		if err != nil {
 			return nil, "", err
 		}
 		return m, from, nil
+	}
+	if g.Offline != nil {
+		return nil, "", g.errUnheld(ctx, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()})
 	}
 	m, err = share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
 		return g.fetchManifest(ctx, r, authorization, digest)
@@ -120,10 +123,7 @@ func (g *gate) manifest(ctx context.Context, r repo, authorization string, diges
 	return m, fromUpstream, nil
 }
 
-func (g *gate) errNotInRegistry(digest trustcache.Digest) *Error {
-	if g.Offline != nil {
-		return notFound("not-loaded", "signed digest "+digest.String()+" is in no bundle that has been loaded here")
-	}
+func errNotInRegistry(digest trustcache.Digest) *Error {
 	return notFound("not-in-registry", "signed digest "+digest.String()+" is not in the registry")
 }
 
@@ -138,7 +138,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 		return m, nil // another flight has just landed
 	}
 	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
-	resp, err := g.askForManifest(ctx, route, authorization, g.errNotInRegistry(digest))
+	resp, err := g.askForManifest(ctx, route, authorization, errNotInRegistry(digest))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
@@ -26,8 +29,8 @@ type Offline struct {
 // section 2), and nothing goes there.
 func offlineURL() *url.URL { return &url.URL{Scheme: "https", Host: "offline.invalid"} }
 
-// nowhere stands for a registry that has nothing: what an offline registry
-// serves by digest comes from its cache, and what is not there is nowhere.
+// nowhere stands for a registry that has nothing, for all that an offline registry
+// does not have in its cache.
 type nowhere struct{}
 
 // emptyReferrers is what a registry says that knows of no referrers (OCI
@@ -53,6 +56,28 @@ func (nowhere) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// errUnheld says why an offline registry does not serve what a route by digest
+// means, which neither memory nor the cache had: that nobody has loaded it is
+// known only where the cache can be read.
+func (g *gate) errUnheld(ctx context.Context, route Route) error {
+	if !g.caches(route) {
+		return errNotLoaded(route)
+	}
+	var err error
+	if route.Kind == Blob {
+		_, err = g.Cache.Blob(ctx, route.Repository, digest.Digest(route.Reference))
+	} else {
+		_, err = g.Cache.Manifest(ctx, route.Repository, digest.Digest(route.Reference))
+	}
+	switch {
+	case errors.Is(err, content.ErrNotCached):
+		return errNotLoaded(route)
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return unavailable("store", fmt.Errorf("what was loaded as %s of %s cannot be served", route.Reference, route.Repository)).because(err)
+}
+
 // errNotLoaded: what a route by digest means is not there.
 func errNotLoaded(route Route) *Error {
 	code := codeManifestUnknown
@@ -60,7 +85,7 @@ func errNotLoaded(route Route) *Error {
 		code = codeBlobUnknown
 	}
 	return &Error{Status: http.StatusNotFound, Code: code, Reason: "not-loaded",
-		Message: fmt.Sprintf("%.140q is in no bundle of %.300s that has been loaded here", route.Reference, route.Repository)}
+		Message: fmt.Sprintf("%.140s of %.300s is in no bundle that has been loaded here", route.Reference, route.Repository)}
 }
 
 // warnAge says in a header (RFC 7234 section 5.5) that nothing newer than what was

@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
 )
@@ -65,6 +68,8 @@ type carried struct {
 	clock *clock
 	files *metadata
 	state notary.Store
+	disk  *moodyDriver
+	blob  []byte // of the image that was loaded
 }
 
 // newCarried is a world with acme/app, of which 1.0 is signed, 2.0 is not, and
@@ -74,13 +79,58 @@ func newCarried(t *testing.T) *carried {
 	w.init("acme/app", releases)
 	w.sign("acme/app", "1.0", w.push("acme/app", "1.0", "one"), releases)
 	w.push("acme/app", "2.0", "two")
-	c := &carried{world: w, clock: newClock(), files: &metadata{kept: map[string][]byte{}}, state: notary.NewMemoryStore()}
+	c := &carried{world: w, clock: newClock(), files: &metadata{kept: map[string][]byte{}}, state: notary.NewMemoryStore(), disk: &moodyDriver{StorageDriver: inmemory.New()}}
 	loading := c.source(notary.Options{URL: mustURL(t, w.notary.URL()), Transport: transport(t, w.ca.Pool()), KeepRoots: true})
 	if _, err := loading.Fetch(t.Context(), gun("acme/app"), nil); err != nil {
 		t.Fatal(err)
 	}
 	w.quiet()
 	return c
+}
+
+// load brings the image to the site as well: its manifest and its blobs.
+func (c *carried) load(t *testing.T, repository string, im image) {
+	t.Helper()
+	fetch := func(what string) (body []byte, contentType string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, c.registry.URL()+"/v2/"+repository+"/"+what, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", proxy.ManifestTypes)
+		resp, err := transport(t, c.ca.Pool()).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := whole(resp)
+		if a.status != 200 {
+			t.Fatalf("%s: %v", what, a)
+		}
+		return a.body, a.header.Get("Content-Type")
+	}
+	body, contentType := fetch("manifests/" + im.digest)
+	m, err := content.Check(digestOf(im.digest), body, contentType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.store(t).PutManifest(t.Context(), repository, m); err != nil {
+		t.Fatal(err)
+	}
+	blob, _ := fetch("blobs/" + im.blob)
+	if err := c.store(t).PutBlob(t.Context(), repository, digest.Digest(im.blob), bytes.NewReader(blob)); err != nil {
+		t.Fatal(err)
+	}
+	c.blob = blob
+	c.quiet()
+}
+
+// store is what was loaded, as another process opens it.
+func (c *carried) store(t *testing.T) *content.Store {
+	t.Helper()
+	store, err := content.NewStore(t.Context(), content.StoreOptions{Driver: content.Root(c.disk, registryName, "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 func (c *carried) source(opts notary.Options) *notary.Source {
@@ -94,7 +144,7 @@ func (c *carried) gate(t *testing.T, grace time.Duration) *gate {
 	trust := trustcache.New(trustcache.Options{Source: source, Now: c.clock.Now})
 	t.Cleanup(trust.Close)
 	return startGate(t, proxy.Options{Now: c.clock.Now, Registries: []proxy.Registry{{
-		Name: registryName, Hosts: []string{registryName}, Trust: trust, Offline: &proxy.Offline{Metadata: source.Metadata},
+		Name: registryName, Hosts: []string{registryName}, Trust: trust, Offline: &proxy.Offline{Metadata: source.Metadata}, Cache: c.store(t),
 	}}})
 }
 
@@ -120,11 +170,11 @@ func TestAnOfflineRegistryAsksNobody(t *testing.T) {
 		code    string
 		message string
 	}{
-		{"acme/app/manifests/1.0", 404, "MANIFEST_UNKNOWN", "signed digest " + one.digest + " is in no bundle that has been loaded here"},
+		{"acme/app/manifests/1.0", 404, "MANIFEST_UNKNOWN", one.digest + " of acme/app is in no bundle that has been loaded here"},
 		{"acme/app/manifests/2.0", 404, "MANIFEST_UNKNOWN", `no trust data for tag "2.0" in ` + gun("acme/app")},
 		{"acme/other/manifests/1.0", 404, "MANIFEST_UNKNOWN", "remote trust data does not exist for " + gun("acme/other") + ": no bundle with it has been loaded"},
-		{"acme/app/manifests/" + nowhere, 404, "MANIFEST_UNKNOWN", `"` + nowhere + `" is in no bundle of acme/app that has been loaded here`},
-		{"acme/app/blobs/" + nowhere, 404, "BLOB_UNKNOWN", `"` + nowhere + `" is in no bundle of acme/app that has been loaded here`},
+		{"acme/app/manifests/" + nowhere, 404, "MANIFEST_UNKNOWN", nowhere + " of acme/app is in no bundle that has been loaded here"},
+		{"acme/app/blobs/" + nowhere, 404, "BLOB_UNKNOWN", nowhere + " of acme/app is in no bundle that has been loaded here"},
 	} {
 		a := g.get("/v2/" + row.target)
 		if code, message := a.refusal(); a.status != row.status || code != row.code || message != row.message {
@@ -150,6 +200,62 @@ func TestAnOfflineRegistryAsksNobody(t *testing.T) {
 		}
 	}
 	c.heardNobody(t)
+}
+
+// TestWhatWasLoadedIsServed by tag and by digest, as a registry serves it, also
+// where it comes after the gate has said that it is not there.
+func TestWhatWasLoadedIsServed(t *testing.T) {
+	c := newCarried(t)
+	g := c.gate(t, 0)
+	one := c.images["acme/app:1.0"]
+	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 404 {
+		t.Errorf("before it is loaded: got %v", a)
+	}
+	c.load(t, "acme/app", one)
+	for _, reference := range []string{"1.0", one.digest} {
+		a := g.get("/v2/acme/app/manifests/" + reference)
+		if a.status != 200 || !bytes.Equal(a.body, one.body) || a.header.Get("Docker-Content-Digest") != one.digest {
+			t.Errorf("%s: got %v %v", reference, a, a.header)
+		}
+		if head := g.do(http.MethodHead, "/v2/acme/app/manifests/"+reference); head.status != 200 || len(differentHeaders(head.header, a.header)) > 0 {
+			t.Errorf("HEAD %s: got %v %v", reference, head, head.header)
+		}
+	}
+	blob := "/v2/acme/app/blobs/" + one.blob
+	if a := g.get(blob); a.status != 200 || !bytes.Equal(a.body, c.blob) {
+		t.Errorf("blob: got %v", a)
+	}
+	if a := g.do(http.MethodHead, blob); a.status != 200 || a.header.Get("Content-Length") != fmt.Sprint(len(c.blob)) {
+		t.Errorf("HEAD of the blob: got %v %v", a, a.header)
+	}
+	if a := g.get(blob, "Range", "bytes=5-9"); a.status != 206 || !bytes.Equal(a.body, c.blob[5:10]) {
+		t.Errorf("range: got %v", a)
+	}
+	for _, target := range []string{"/v2/acme/other/blobs/" + one.blob, "/v2/acme/other/manifests/" + one.digest, "/v2/acme/app/manifests/2.0"} {
+		if a := g.get(target); a.status != 404 {
+			t.Errorf("%s: got %v", target, a)
+		}
+	}
+	c.heardNobody(t)
+}
+
+// TestWhatWasLoadedAndCannotBeReadIsNotReportedAsMissing.
+func TestWhatWasLoadedAndCannotBeReadIsNotReportedAsMissing(t *testing.T) {
+	c := newCarried(t)
+	g := c.gate(t, 0)
+	one := c.images["acme/app:1.0"]
+	c.load(t, "acme/app", one)
+	c.disk.reads.Store(true)
+	for _, target := range []string{"manifests/1.0", "manifests/" + one.digest, "blobs/" + one.blob} {
+		a := g.get("/v2/acme/app/" + target)
+		if a.status != 503 || a.code() != "UNAVAILABLE" || strings.Contains(a.message(), "broken") || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: got %v %v", target, a, a.header)
+		}
+	}
+	c.disk.reads.Store(false)
+	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 200 {
+		t.Errorf("afterwards: got %v", a)
+	}
 }
 
 // TestOfflineTrustMetadataIsWhatWasCarried, byte for byte, and nothing that is

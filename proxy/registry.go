@@ -54,9 +54,9 @@ type Registry struct {
 	// among all registries. Nil means none.
 	MirrorHosts []string
 	// Offline, where it is not nil, makes this a registry that nobody can be asked
-	// about: everything comes from what was loaded. URL, Upstream and all that is
-	// about servers, clients' credentials and writing stay unset then, and Policy
-	// enforces everywhere.
+	// about: everything comes from what was loaded, content from Cache. URL,
+	// Upstream and all that is about servers, clients' credentials and writing stay
+	// unset then, and Policy enforces everywhere.
 	Offline *Offline
 	// URL is the registry's address; its path comes before /v2/.
 	URL *url.URL
@@ -97,8 +97,8 @@ type Registry struct {
 	SignatureTags bool
 	Trust         Trust
 	// Cache holds what was read by digest, for the clients that may read it: nil
-	// means that nothing is kept but manifests, in memory. It needs Follow, and
-	// Options.Flights.
+	// means that nothing is kept but manifests, in memory. It needs Follow and
+	// Options.Flights, but for an offline registry.
 	Cache *content.Store
 	// NotaryURL and Notary serve trust metadata to clients; nil NotaryURL or
 	// ExposeNever means that none is served. Notary must not identify itself

@@ -49,6 +49,7 @@ type Use struct {
 	// and no more than eight.
 	Roles   []RoleExpiry
 	Contact time.Time // last good answer of the source
+	Ends    time.Time // the snapshot stands no longer: the source knows how far past expiry roles may be
 }
 
 // RoleExpiry is when a role expires.
@@ -86,7 +87,7 @@ func (c *Cache) InUse(n int) []Use {
 }
 
 func (st *state) use() Use {
-	u := Use{GUN: st.snap.gun, Contact: st.contact}
+	u := Use{GUN: st.snap.gun, Contact: st.contact, Ends: st.snap.expires}
 	for _, e := range st.snap.evidence {
 		if e.Decides {
 			u.Roles = append(u.Roles, RoleExpiry{e.Role, e.Expires})

@@ -55,6 +55,8 @@ is nothing that can be signed, or it cannot be known; 2 bad usage.`,
 		switch reg := cfg.Registries[registry]; {
 		case tag == "":
 			return usage("%q: a tag is expected, as in %s:latest", args[0], args[0])
+		case reg.Offline != nil:
+			return usage("%s is offline in the configuration: approve where its registry and its Notary are", reg.Name)
 		case reg.Notary.URL == nil:
 			return usage("%s has no notary.url in the configuration: there is nowhere to sign", reg.Name)
 		case reg.Upstream == nil:

@@ -32,6 +32,8 @@ type parts struct {
 // are nil where no Notary server is configured.
 type registryParts struct {
 	name       string
+	offline    *config.Offline // nil where there are servers
+	now        func() time.Time
 	source     *notary.Source
 	judging    notary.Options // that source was made with
 	trust      *trustcache.Cache
@@ -72,7 +74,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
 		made, rp, err := l.assembleRegistry(reg, rules)
-		if err == nil && l.caching != nil && reg.Cache != nil {
+		if err == nil && l.caching != nil && (reg.Cache != nil || reg.Offline != nil) {
 			rp.cache, err = l.caching.cache(reg, before)
 		}
 		p.registries = append(p.registries, rp)
@@ -94,7 +96,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Observe:          l.observeRequest,
 		Client:           clients.of,
 	}
-	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil }) {
+	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil && r.offline == nil }) {
 		if opts.Flights, err = l.caching.open(); err != nil {
 			p.close()
 			return nil, fmt.Errorf("state-dir: %w", err)
@@ -176,7 +178,7 @@ func (r trustRules) source(now func() time.Time) notary.Options {
 // assembleRegistry makes what stands before one registry. What has to be closed
 // is in the parts, also where there is an error.
 func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.Registry, registryParts, error) {
-	rp := registryParts{name: reg.Name}
+	rp := registryParts{name: reg.Name, offline: reg.Offline, now: l.remembered.now}
 	made := proxy.Registry{
 		Name:          reg.Name,
 		Hosts:         reg.Hosts,
@@ -191,21 +193,19 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 		Denial:        denial(reg.Denial),
 		SignatureTags: reg.SignatureTags == config.SignatureTagsPass,
 	}
-	wires := wiring{lasting: l, reg: reg, parts: &rp}
-	if err := wires.registry(&made); err != nil || reg.Notary.URL == nil {
-		return made, rp, err
-	}
-	verifying, passing, err := wires.notary()
-	if err != nil {
-		return proxy.Registry{}, rp, err
-	}
 	opts := rules.source(l.remembered.now)
-	opts.URL, opts.Transport = reg.Notary.URL, verifying
 	opts.Store, opts.Files = l.remembered.store, l.remembered.files
 	opts.OnUnkept = func(gun string, err error) {
 		l.log.Warn().Str("gun", gun).Err(err).Msg("metadata cannot be kept: a restart would have to fetch it")
 	}
+	wires := wiring{lasting: l, reg: reg, parts: &rp}
+	if err := wires.servers(&made, &opts); err != nil || reg.Offline == nil && reg.Notary.URL == nil {
+		return made, rp, err
+	}
 	rp.source, rp.judging = notary.New(opts), opts
+	if reg.Offline != nil {
+		made.Offline = &proxy.Offline{Metadata: rp.source.Metadata}
+	}
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,
 		Refresh:  rules.Refresh,
@@ -217,10 +217,10 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 				l.metrics.TrustRefresh(reg.Name, r)
 			}
 		},
-		AllowExpired: rules.AllowExpiredCachedTrustData,
+		// Offline it is the source that knows which roles may be expired.
+		AllowExpired: rules.AllowExpiredCachedTrustData && reg.Offline == nil,
 	})
-	made.TrustWrites, made.Refresh = reg.Notary.Writes, rp.trust.Refresh
-	made.Trust, made.NotaryURL, made.Notary = rp.trust, reg.Notary.URL, passing
+	made.Trust, made.TrustWrites, made.Refresh = rp.trust, reg.Notary.Writes, rp.trust.Refresh
 	return made, rp, nil
 }
 

@@ -72,7 +72,8 @@ type registryCache struct {
 	stop  func() // nil while nobody sweeps
 }
 
-// cacheIdentity is what makes another cache of one when it changes.
+// cacheIdentity is what makes another cache of one when it changes. An offline
+// registry has no upstream, and a cache of what was loaded.
 type cacheIdentity struct {
 	registry, upstream string
 	config.Cache
@@ -80,7 +81,13 @@ type cacheIdentity struct {
 
 // cache makes the cache of a registry, or finds it among those of before.
 func (c *caching) cache(reg config.Registry, before *parts) (*registryCache, error) {
-	identity := cacheIdentity{reg.Name, reg.Upstream.String(), *reg.Cache}
+	identity := cacheIdentity{registry: reg.Name}
+	if reg.Upstream != nil {
+		identity.upstream = reg.Upstream.String()
+	}
+	if reg.Cache != nil {
+		identity.Cache = *reg.Cache
+	}
 	if before != nil {
 		for _, r := range before.registries {
 			if r.cache != nil && r.cache.of == identity {

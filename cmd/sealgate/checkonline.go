@@ -43,6 +43,10 @@ func online(ctx context.Context, cfg *config.Config) ([]tried, error) {
 	defer p.close()
 	tries := []try{{"state-dir", stateDirTry(cfg)}, {"storage." + cfg.Storage.Driver, storageTry(cfg.Storage)}}
 	for i, reg := range cfg.Registries {
+		if reg.Offline != nil {
+			tries = append(tries, try{fmt.Sprintf("registries[%d].offline", i), nobodyToTry})
+			continue
+		}
 		rp := &registryParts{name: reg.Name}
 		tries = append(tries, (&wiring{lasting: made, reg: reg, parts: rp}).tries(fmt.Sprintf("registries[%d]", i))...)
 		p.registries = append(p.registries, *rp)
@@ -65,6 +69,11 @@ func (t try) run(ctx context.Context) tried {
 		says = err.Error()
 	}
 	return tried{t.key, err == nil, float64(time.Since(begin).Microseconds()) / 1000, onOneLine(says)}
+}
+
+// nobodyToTry is the try of an offline registry.
+func nobodyToTry(context.Context) (string, error) {
+	return "nobody to ask: what was loaded is in storage", nil
 }
 
 // stateDirTry writes a file where certificates and bodies under way are to be.

@@ -30,8 +30,9 @@ func inspectCommand(stdout io.Writer) *cobra.Command {
 roles, signers, expiries, what the gate's storage remembers and, of a tag, what
 its cache has. It asks Notary now, and the registry not at all, and changes
 nothing; a running gate may be up to "refresh" behind. While Notary gives no
-answer it shows what was kept, as a gate would use it. Run it as the user that
-Sealgate runs as.
+answer it shows what was kept, as a gate would use it; of an offline registry it
+shows what was loaded, and how old that is. Run it as the user that Sealgate
+runs as.
 
 Root keys are shown in the forms that pins want: the root key ID for root-keys,
 the certificate ID for cert-ids, and who issued the certificate (ca).
@@ -138,6 +139,7 @@ type inspectReport struct {
 	RootKeys []inspectRootKey `json:"root_keys,omitempty"` // of the verified root
 	Stale    string           `json:"stale,omitempty"`     // why it is what was kept
 	Kept     *inspectKept     `json:"kept,omitempty"`      // what is remembered
+	Offline  *inspectOffline  `json:"offline,omitempty"`   // of a registry without servers
 	Signed   []inspectTag     `json:"signed"`
 	Hidden   []inspectTag     `json:"hidden,omitempty"`
 	Offered  []inspectRootKey `json:"offered_not_verified,omitempty"`
@@ -159,6 +161,13 @@ type inspectRole struct {
 type inspectKept struct {
 	LastContact time.Time      `json:"last_contact,omitzero"` // at most ten minutes late
 	Floors      []inspectFloor `json:"floors"`
+}
+
+// inspectOffline is how long what was loaded is served.
+type inspectOffline struct {
+	Grace string    `json:"grace"`
+	Role  string    `json:"first_expired,omitempty"` // the role that expired first, if any did
+	Since time.Time `json:"expired,omitzero"`
 }
 
 type inspectFloor struct {
@@ -201,6 +210,7 @@ func inspect(ctx context.Context, reg registryParts, gun, tag string) *inspectRe
 			report.describe(view)
 			report.verifiedRoot(reg.source)
 		}
+		report.age(reg, view)
 	}
 	decision := proxy.Decide(gun, tag, view, report.err)
 	if report.err != nil {
@@ -256,6 +266,21 @@ func (r *inspectReport) describe(view trustcache.View) {
 			why += ", as far as can be known: " + h.Doubt
 		}
 		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: why})
+	}
+}
+
+// age says of a registry without servers how far what was loaded is past its
+// expiry.
+func (r *inspectReport) age(reg registryParts, view trustcache.View) {
+	if reg.offline == nil {
+		return
+	}
+	r.Offline = &inspectOffline{Grace: reg.offline.Grace.String()}
+	if view.Snapshot == nil {
+		return
+	}
+	if role, at := view.FirstExpiry(); !reg.now().Before(at) {
+		r.Offline.Role, r.Offline.Since = role, at
 	}
 }
 
@@ -374,6 +399,7 @@ func (r *inspectReport) print(w io.Writer) error {
 		fmt.Fprintf(w, "  STALE, as it was kept: %s\n", r.Stale)
 	}
 	r.printOffered(w)
+	r.printAge(w)
 	if r.Tag == nil {
 		r.printKept(w)
 	}
@@ -405,13 +431,28 @@ func (r *inspectReport) print(w io.Writer) error {
 	return nil
 }
 
+func (r *inspectReport) printAge(w io.Writer) {
+	if r.Offline == nil {
+		return
+	}
+	fmt.Fprintf(w, "  offline, with a grace of %s", r.Offline.Grace)
+	if r.Offline.Role != "" {
+		fmt.Fprintf(w, ": %s expired at %s", r.Offline.Role, r.Offline.Since.UTC().Format(time.RFC3339))
+	}
+	fmt.Fprintln(w)
+}
+
 // printKept says below which versions nothing is accepted.
 func (r *inspectReport) printKept(w io.Writer) {
 	if r.Kept == nil {
 		return
 	}
 	if !r.Kept.LastContact.IsZero() {
-		fmt.Fprintf(w, "  last good answer from Notary: %s\n", r.Kept.LastContact.UTC().Format(time.RFC3339))
+		what := "last good answer from Notary"
+		if r.Offline != nil {
+			what = "loaded"
+		}
+		fmt.Fprintf(w, "  %s: %s\n", what, r.Kept.LastContact.UTC().Format(time.RFC3339))
 	}
 	fmt.Fprint(w, "  lowest versions accepted:")
 	for i, f := range r.Kept.Floors {

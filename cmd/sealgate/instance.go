@@ -169,7 +169,12 @@ func (i *instance) announce() {
 		i.log.Warn().Msg(warning)
 	}
 	for _, reg := range cfg.Registries {
-		e := i.log.Info().Str("registry", reg.Name).Strs("hosts", reg.Hosts).Stringer("upstream", reg.Upstream)
+		e := i.log.Info().Str("registry", reg.Name).Strs("hosts", reg.Hosts)
+		if reg.Offline != nil {
+			e.Bool("offline", true).Stringer("grace", reg.Offline.Grace)
+		} else {
+			e.Stringer("upstream", reg.Upstream)
+		}
 		if reg.Notary.URL != nil {
 			e.Stringer("notary", reg.Notary.URL)
 		}

@@ -93,7 +93,7 @@ func (i *instance) Trust() []admin.TrustState {
 	var all []admin.TrustState
 	for _, r := range i.current.Load().registries {
 		if r.trust != nil {
-			all = append(all, admin.TrustState{Registry: r.name, Stats: r.trust.Stats(), InUse: r.trust.InUse})
+			all = append(all, admin.TrustState{Registry: r.name, Stats: r.trust.Stats(), InUse: r.trust.InUse, Offline: r.offline != nil})
 		}
 	}
 	return all

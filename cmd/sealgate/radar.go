@@ -14,6 +14,9 @@ const (
 	// one it is worth a line: publishers need days to sign anew.
 	radarEvery = time.Hour
 	radarAhead = 30 * 24 * time.Hour
+	// radarEnd is how long before its end what was loaded is worth a line: somebody
+	// has to carry a newer bundle.
+	radarEnd = 7 * 24 * time.Hour
 	// radarWidth bounds the repositories that are looked at.
 	radarWidth = 100
 )
@@ -25,6 +28,7 @@ type radar struct {
 	told map[radarKey]time.Time
 }
 
+// radarKey is a role of a repository; without a role, all that was loaded of it.
 type radarKey struct{ gun, role string }
 
 // watchExpiry looks every hour until ctx ends. Timestamps are left out: the
@@ -36,18 +40,42 @@ func (i *instance) watchExpiry(ctx context.Context) {
 	for {
 		select {
 		case <-every.C:
-			var uses []trustcache.Use
+			var uses, loaded []trustcache.Use
 			for _, reg := range i.current.Load().registries {
-				if reg.trust != nil {
-					uses = append(uses, reg.trust.InUse(radarWidth)...)
+				if reg.trust == nil {
+					continue
+				}
+				used := reg.trust.InUse(radarWidth)
+				uses = append(uses, used...)
+				if reg.offline != nil {
+					loaded = append(loaded, used...)
 				}
 			}
-			r.look(uses, i.remembered.now())
+			now := i.remembered.now()
+			r.look(uses, now)
+			r.lookOffline(loaded, now)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
+
+// lookOffline says of what was loaded, and of no more than look knows, which is
+// served for days only unless something newer is loaded. Call it after look.
+func (r *radar) lookOffline(loaded []trustcache.Use, now time.Time) {
+	for _, use := range loaded {
+		key := radarKey{gun: use.GUN}
+		left := use.Ends.Sub(now)
+		if left > radarEnd || !r.told[key].IsZero() {
+			continue
+		}
+		r.told[key] = now
+		r.log.Warn().Str("gun", use.GUN).Time("ends", use.Ends.UTC()).Int("days_left", daysLeft(left)).Msg("what was loaded is served for days only: load a newer bundle")
+	}
+}
+
+// daysLeft is left in whole days, rounded down.
+func daysLeft(left time.Duration) int { return int(math.Floor(left.Hours() / 24)) }
 
 func (r *radar) look(uses []trustcache.Use, now time.Time) {
 	for key, at := range r.told {
@@ -64,7 +92,7 @@ func (r *radar) look(uses []trustcache.Use, now time.Time) {
 			}
 			r.told[key] = now
 			r.log.Warn().Str("gun", use.GUN).Str("role", role.Role).Time("expires", role.Expires.UTC()).
-				Int("days_left", int(math.Floor(left.Hours()/24))).Msg("trust data expires soon: its publisher has to sign anew")
+				Int("days_left", daysLeft(left)).Msg("trust data expires soon: its publisher has to sign anew")
 		}
 	}
 }

@@ -44,3 +44,34 @@ func TestTheRadarTellsOfARoleOnceADay(t *testing.T) {
 		t.Errorf("remembers %v", r.told)
 	}
 }
+
+func TestTheRadarTellsOfTheEndOfWhatWasLoaded(t *testing.T) {
+	var log bytes.Buffer
+	r := &radar{log: zerolog.New(&log), told: map[radarKey]time.Time{}}
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	use := func(gun string, ends time.Duration) trustcache.Use {
+		return trustcache.Use{GUN: gun, Ends: now.Add(ends)}
+	}
+	loaded := []trustcache.Use{use("r/ends", 6*24*time.Hour), use("r/ended", -time.Hour), use("r/lasts", 8*24*time.Hour)}
+	for _, step := range []struct {
+		after time.Duration
+		lines []string
+	}{
+		{0, []string{`"gun":"r/ends","ends":"2026-03-07T00:00:00Z","days_left":6`, `"gun":"r/ended","ends":"2026-02-28T23:00:00Z","days_left":-1`}},
+		{time.Hour, nil},
+		{23 * time.Hour, []string{`"gun":"r/ends","ends":"2026-03-07T00:00:00Z","days_left":5`, `"gun":"r/ended"`, `"gun":"r/lasts","ends":"2026-03-09T00:00:00Z","days_left":7`}},
+	} {
+		log.Reset()
+		now = now.Add(step.after)
+		r.look(loaded, now)
+		r.lookOffline(loaded, now)
+		if got := strings.Count(log.String(), "\n"); got != len(step.lines) {
+			t.Errorf("after %s: %d lines: %s", step.after, got, log.String())
+		}
+		for _, line := range step.lines {
+			if !strings.Contains(log.String(), line) {
+				t.Errorf("after %s: no line with %s in %s", step.after, line, log.String())
+			}
+		}
+	}
+}

@@ -30,6 +30,9 @@ func openSigned(cfg *config.Config, registry int) (*signedSource, error) {
 // operator is the client where credentials are passed through.
 func (m *remembered) openSigned(cfg *config.Config, registry int) (*signedSource, error) {
 	reg := cfg.Registries[registry]
+	if reg.Offline != nil {
+		return nil, usage("%s is offline in the configuration: there is nobody to ask", reg.Name)
+	}
 	if reg.Credentials.Kind == config.Passthrough {
 		reg.Credentials = config.Credentials{Kind: config.DockerConfig}
 	}

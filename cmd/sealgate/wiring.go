@@ -14,6 +14,7 @@ import (
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/upstream"
+	"github.com/sealgate/sealgate/trustcache/notary"
 )
 
 // wiring makes the connections of one registry; parts gets what has to be
@@ -22,6 +23,22 @@ type wiring struct {
 	lasting
 	reg   config.Registry
 	parts *registryParts
+}
+
+// servers makes the ways to the registry and to its Notary server, where it has
+// them, for the gate and for the source of trust.
+func (w *wiring) servers(made *proxy.Registry, source *notary.Options) error {
+	if w.reg.Offline != nil {
+		source.Grace = w.reg.Offline.Grace
+		return nil
+	}
+	if err := w.registry(made); err != nil || w.reg.Notary.URL == nil {
+		return err
+	}
+	var err error
+	source.URL, made.NotaryURL = w.reg.Notary.URL, w.reg.Notary.URL
+	source.Transport, made.Notary, err = w.notary()
+	return err
 }
 
 // registry makes the ways to the registry.

@@ -28,8 +28,10 @@ func everything(t *testing.T) *prometheus.Registry {
 	m.Reloaded(nil)
 	_, err := m.Transport(registry, admin.NotaryServer, answers(200, nil)).RoundTrip(httptest.NewRequest("GET", "/", nil))
 	must(t, err)
+	trust := trustOf(registry, 1)
+	trust.Offline = true
 	must(t, reg.Register(admin.NewStateCollector(&fakeState{
-		trust: []admin.TrustState{trustOf(registry, 1)}, caches: []admin.CacheState{{Registry: registry, LastSweep: epoch}}, expiry: epoch,
+		trust: []admin.TrustState{trust}, caches: []admin.CacheState{{Registry: registry, LastSweep: epoch}}, expiry: epoch,
 	})))
 	return reg
 }
@@ -44,6 +46,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		kind   dto.MetricType
 		labels string // sorted
 	}{
+		"sealgate_offline_end_timestamp_seconds":                {gauge, "gun"},
 		"sealgate_build_info":                                   {gauge, "go_version version"},
 		"sealgate_requests_total":                               {counter, "code decision registry route"},
 		"sealgate_request_duration_seconds":                     {histogram, "route"},

@@ -36,6 +36,8 @@ type TrustState struct {
 	// InUse returns at most n repositories, those used last first; nil means
 	// that there are none. See trustcache.Cache.InUse.
 	InUse func(n int) []trustcache.Use
+	// Offline: there is no server, and what was loaded is all there is.
+	Offline bool
 }
 
 // ManifestStats sum up the cache of verified manifests.
@@ -86,7 +88,7 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 		d.manifestBytes, d.manifestEntries, d.manifestRequests,
 		d.cacheBytes, d.cachePinned, d.cacheObjects, d.cacheLinks, d.cacheSwept, d.cacheSweep, d.cacheFailures, d.cacheDamaged, d.cacheEvictions, d.cacheEvicted,
 		d.flights, d.flightReaders, d.spooled,
-		d.expiry, d.lastContact, d.earliestExpiry, d.certificateExpiry,
+		d.expiry, d.lastContact, d.earliestExpiry, d.offlineEnd, d.certificateExpiry,
 	} {
 		ch <- desc
 	}
@@ -147,6 +149,9 @@ func (c *StateCollector) collectUses(out sink, trust []TrustState) {
 			}
 			told[gun] = true
 			out.time(c.descs.lastContact, use.Contact, gun)
+			if trust[i].Offline {
+				out.time(c.descs.offlineEnd, use.Ends, gun)
+			}
 			roles := map[string]bool{}
 			for _, r := range use.Roles {
 				if role := clean(r.Role); !roles[role] {
@@ -231,7 +236,7 @@ type stateDescs struct {
 	cacheDamaged                                       *prometheus.Desc
 	cacheFailures, cacheEvictions, cacheEvicted        *prometheus.Desc
 	flights, flightReaders, spooled                    *prometheus.Desc
-	expiry, lastContact, earliestExpiry                *prometheus.Desc
+	expiry, lastContact, earliestExpiry, offlineEnd    *prometheus.Desc
 	certificateExpiry                                  *prometheus.Desc
 }
 
@@ -274,6 +279,10 @@ func describeState() stateDescs {
 			"gun"),
 		earliestExpiry: d("sealgate_trust_earliest_expiry_timestamp_seconds",
 			"When the first role of the registry's repositories in sealgate_trust_expiry_timestamp_seconds expires, timestamps left out, in seconds since 1970.", "registry"),
+		offlineEnd: d("sealgate_offline_end_timestamp_seconds",
+			"When a repository of an offline registry is served no longer unless a newer bundle is loaded, its grace counted in, in seconds since 1970. "+
+				"Of the same repositories as sealgate_trust_expiry_timestamp_seconds.",
+			"gun"),
 		certificateExpiry: d("sealgate_certificate_expiry_timestamp_seconds",
 			"When the first of the TLS certificates expires that clients are shown, in seconds since 1970; not there without one."),
 	}

@@ -42,6 +42,7 @@ func trustOf(name string, n int) admin.TrustState {
 					{Role: "targets", Expires: epoch.Add(time.Duration(1000+i) * time.Hour)},
 				},
 				Contact: epoch.Add(-time.Minute),
+				Ends:    epoch.Add(time.Duration(i) * time.Hour),
 			})
 		}
 		return uses
@@ -97,6 +98,18 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		{"sealgate_manifest_cache_requests_total", []string{"result", "miss"}, 6},
 		{"sealgate_trust_earliest_expiry_timestamp_seconds", []string{"registry", "one"}, -1}, // nothing in use
 	})
+}
+
+func TestTheEndOfWhatWasLoadedIsToldOfOfflineRegistries(t *testing.T) {
+	offline, other := trustOf("offline", 0), trustOf("other", 0)
+	uses := []trustcache.Use{{GUN: "offline/app", Ends: epoch}, {GUN: "offline/none"}}
+	offline.Offline, offline.InUse = true, func(int) []trustcache.Use { return uses }
+	other.InUse = func(int) []trustcache.Use { return []trustcache.Use{{GUN: "other/app", Ends: epoch}} }
+	reg := collect(t, &fakeState{trust: []admin.TrustState{offline, other}})
+	if series := gather(t, reg)["sealgate_offline_end_timestamp_seconds"].GetMetric(); len(series) != 1 {
+		t.Errorf("%d series", len(series))
+	}
+	checkValues(t, reg, []want{{"sealgate_offline_end_timestamp_seconds", []string{"gun", "offline/app"}, float64(epoch.Unix())}})
 }
 
 func TestExpiryIsToldOfTheRepositoriesUsedLast(t *testing.T) {

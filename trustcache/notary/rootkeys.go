@@ -2,6 +2,7 @@ package notary
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,8 +21,12 @@ type RootKey struct {
 
 // Offered returns the root keys that the server offers for gun, for a human
 // to compare with what the publisher says. Nothing may be decided by them.
+// Without a server the error is ErrNotLoaded.
 func (s *Source) Offered(ctx context.Context, gun string) (keys []RootKey, err error) {
 	defer trustcache.CatchPanic(gun, &err) // a library over hostile bytes
+	if s.offline() {
+		return nil, fmt.Errorf("%w: %s", trustcache.ErrNotLoaded, gun)
+	}
 	u := &update{ctx: ctx, source: s, gun: gun}
 	err = u.file("root.json", s.opts.Limits.Root, false, func(raw []byte) error {
 		env, err := s.openEnvelope(raw)
