@@ -104,6 +104,10 @@ func TestReplicasNeverGoBack(t *testing.T) {
 		t.Errorf("nothing was pulled (%v), or no lie was told (%d)", !pulled.Load(), lies.asked.Load())
 	}
 	wantNoneBack(t, before, c.bucket.remembered(t, c.gun("team/app")))
+
+	newest := c.mustSay(t, "team/app", "signed", "newest words")
+	c.mustSign(t, "team/app", "signed", newest)
+	c.wantEverywhere(t, newest, c.replicas...) // the one that is lied to follows the others
 	for _, g := range c.replicas {
 		if g != lied && g.alarms() != nil {
 			t.Errorf("a replica with an honest Notary server is alarmed: %s", g.alarms())

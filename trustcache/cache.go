@@ -37,7 +37,9 @@ type Source interface {
 	// versions. The cache calls Fetch for one repository at most once at a
 	// time, unless it was forgotten during a call, and for different ones
 	// concurrently. Every error wraps one of this package's sentinels:
-	// ErrForgotten, before anybody is asked, where prev may not stand any more.
+	// ErrForgotten, before anybody is asked, where prev may not stand any more. A
+	// snapshot beside an error is what another process on the same store has
+	// accepted since prev, verified here: it stands in the place of prev.
 	Fetch(ctx context.Context, gun string, prev *Snapshot) (*Snapshot, error)
 }
 
@@ -418,6 +420,9 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 		f.st = c.good(snap, start)
 	case old != nil:
 		f.st = old.failed(err, now)
+		if snap != nil && old.snap == prev {
+			f.st.snap, f.st.until = snap, now // by another's word: stale from the start
+		}
 	default:
 		f.err = err
 	}

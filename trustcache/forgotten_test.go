@@ -65,3 +65,29 @@ func TestWhatAReplicaHasForgottenDoesNotStand(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatAReplicaHasAcceptedStands in the place of what this one had, as stale,
+// while its own source fails.
+func TestWhatAReplicaHasAcceptedStands(t *testing.T) {
+	s := newSource("old", "latest")
+	in(t, s, trustcache.Options{}, func(t *testing.T, c *trustcache.Cache) {
+		first := fresh(t, c)
+		time.Sleep(50 * time.Second)
+		newer := snapshot(gun, 0, "latest")
+		s.tell(func(s *source) { s.err, s.beside = trustcache.ErrMalicious, newer })
+		ask := func() { c.Tag(t.Context(), gun, "latest") }
+		for range 9 { // an early refresh, at a moment that chance picks
+			ask()
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		if view := stale(t, c, trustcache.ErrMalicious); view.Snapshot != newer || !view.Contact.Equal(first.Contact) {
+			t.Errorf("stands: %v, with a contact at %s", view.Snapshot, view.Contact)
+		}
+		s.tell(func(s *source) { s.err, s.beside = nil, nil })
+		time.Sleep(2 * time.Second)
+		if view := fresh(t, c); view.Snapshot == newer {
+			t.Error("the source's own answer is not used")
+		}
+	})
+}

@@ -27,6 +27,7 @@ type source struct {
 	build func(gun string) *trustcache.Snapshot // instead of tags
 	// fetched, where it is set, may refuse what it is given, at once.
 	fetched func(prev *trustcache.Snapshot) error
+	beside  *trustcache.Snapshot // what comes with err
 }
 
 func newSource(tags ...string) *source { return &source{tags: tags, calls: map[string]int{}} }
@@ -35,7 +36,7 @@ func (s *source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 	s.mu.Lock()
 	s.calls[gun]++
 	s.prevs = append(s.prevs, prev)
-	err, slow, tags, lives, panics, build, fetched := s.err, s.slow, s.tags, s.lives, s.panic, s.build, s.fetched
+	err, slow, tags, lives, panics, build, fetched, beside := s.err, s.slow, s.tags, s.lives, s.panic, s.build, s.fetched, s.beside
 	s.mu.Unlock()
 	if fetched != nil {
 		if err := fetched(prev); err != nil {
@@ -53,7 +54,7 @@ func (s *source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 		panic(panics)
 	}
 	if err != nil {
-		return nil, err
+		return beside, err
 	}
 	if build != nil {
 		return build(gun), nil

@@ -17,6 +17,7 @@ import (
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
+	"github.com/sealgate/sealgate/trustcache/trustcachetest"
 )
 
 // stateStore is a notary.Store on package state, as the command has it.
@@ -183,6 +184,54 @@ func TestAReplicaKnowsWhatAnotherSaw(t *testing.T) {
 	}
 	w.Honest()
 	wantDigest(t, w.verified(other, snap), "latest", 2)
+}
+
+// TestAReplicaFollowsWhatAnotherAccepted, from what that has kept, where its own
+// server is down or lies: its clients do not go back and forth. It says so.
+func TestAReplicaFollowsWhatAnotherAccepted(t *testing.T) {
+	for name, tell := range map[string]func(w *world, before map[string][]byte){
+		"its server is down": func(w *world, _ map[string][]byte) {
+			w.Answer = func(string) *trustcachetest.Reply { return trustcachetest.Status(503, "") }
+		},
+		"its server shows what was before": func(w *world, before map[string][]byte) { w.Serve["timestamp.json"] = before["timestamp"] },
+		"its server says that all is gone": func(w *world, _ map[string][]byte) {
+			w.Answer = func(string) *trustcachetest.Reply { return trustcachetest.Status(404, trustcachetest.MetadataNotFound) }
+		},
+		"what is kept has been lost as well": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := lyingWorld(t)
+			disk, kept := inmemory.New(), newFiles()
+			keeps := func(o *notary.Options) { o.Files = kept }
+			one, other := w.source(storedOn(t, disk), keeps), w.source(storedOn(t, disk), keeps)
+			snap := w.verified(other, nil)
+			before := w.Keep()
+			w.Sign(releases, "latest", 2)
+			w.Publish()
+			w.verified(one, nil)
+			follows := tell != nil && name != "its server says that all is gone"
+			if tell == nil {
+				must(t, kept.KeepFiles(w.GUN, nil))
+				w.Serve["timestamp.json"] = before["timestamp"]
+			} else {
+				tell(w, before)
+			}
+			got, err := w.fetch(other, snap)
+			if err == nil || (got != nil) != follows {
+				t.Fatalf("got %v, %v", got, err)
+			}
+			if !follows {
+				return
+			}
+			wantDigest(t, got, "latest", 2)
+			if again, err := w.fetch(other, got); err == nil || again != nil {
+				t.Errorf("once more: %v, %v", again, err)
+			}
+			w.Answer = nil
+			w.Honest()
+			wantDigest(t, w.verified(other, got), "latest", 2)
+		})
+	}
 }
 
 // TestAFastForwardIsRecoveredFromAfterARestart, in one update: the keys that

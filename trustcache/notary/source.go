@@ -119,11 +119,37 @@ func (s *Source) Fetch(ctx context.Context, gun string, prev *trustcache.Snapsho
 		if s.offline() {
 			update = u.fetchKept
 		}
-		if snap, err = update(); !errors.Is(err, ErrConflict) {
-			return snap, err
+		snap, err = update()
+		switch {
+		case err == nil:
+			return snap, nil
+		case !errors.Is(err, ErrConflict):
+			return u.overtaken(err), err
 		}
 	}
 	return nil, fmt.Errorf("%w: %s: its trust state is changed by others all the time", trustcache.ErrUnreachable, gun)
+}
+
+// overtakenTimeout bounds the look at what another process has accepted.
+const overtakenTimeout = 10 * time.Second
+
+// overtaken returns, for an update that has failed, what another process on the
+// same store has accepted since the snapshot that this one began with: else clients
+// of several would go back and forth between two versions. It is nil where there
+// is nothing such, or where it cannot be built from what is kept.
+func (u *update) overtaken(failure error) *trustcache.Snapshot {
+	if u.source.offline() || u.memo == nil || errors.Is(failure, trustcache.ErrVanished) || errors.Is(failure, trustcache.ErrStore) ||
+		u.floors.last("snapshot", u.memo.snapshot.verified) {
+		return nil
+	}
+	// The server may have used up all of the time.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), overtakenTimeout)
+	defer cancel()
+	snap, _, err := u.source.Restore(ctx, u.gun)
+	if err != nil || snap.Memo().(*memo).snapshot.hash == u.memo.snapshot.hash {
+		return nil
+	}
+	return snap
 }
 
 // Forget drops what is remembered of gun in the Store, its roots and versions,
