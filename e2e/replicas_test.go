@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,4 +280,33 @@ func TestABucketThatIsAway(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestReplicasShareWhatTheyCache: what was pulled through one is served by another
+// that has never asked the registry, and cannot.
+func TestReplicasShareWhatTheyCache(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, registryOptions{})
+	image, blobs := c.layered(t, "team/app", "signed", 2, 6<<20) // more than one part of an upload
+	registry := newLine(t, c.registry.addr)
+	keeps := func(s *settings) {
+		s.credentials, s.upstream = "anonymous", "https://"+registry.addr
+		s.more = "redirects: follow\ncache: {ttl: 168h}\n" // a bucket's size is for its owner to bound
+	}
+	first, second := c.join(t, keeps), c.join(t, keeps)
+	first.puller(t, false).mustPull(t, "team/app", "signed")
+	registry.cut()
+	// What the bucket takes may be there only after the client has what it wanted.
+	p := second.puller(t, false)
+	eventually(t, 10*time.Second, func() error { return p.image(t.Context(), "team/app", "signed") })
+	wantServed(t, second.manifest(t, "team/app", image.digest), image)
+	second.crash()
+	if err := second.comeBack(); err != nil {
+		t.Fatal(err)
+	}
+	part := second.do(t, request{path: "/v2/team/app/blobs/" + blobs[1], header: http.Header{"Range": {"bytes=5242870-5242889"}}})
+	if part.status != http.StatusPartialContent || len(part.body) != 20 {
+		t.Errorf("want 206 with 20 bytes, got %d with %d", part.status, len(part.body))
+	}
+	wantRefused(t, second.get(t, "/v2/team/other/blobs/"+blobs[1]), 503, "UNAVAILABLE", "cache")
 }

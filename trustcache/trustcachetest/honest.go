@@ -157,7 +157,12 @@ func shared(tb testing.TB, install Install) {
 	w.Publish()
 	WantDigest(tb, w.fetched(one, nil), "latest", 2)
 	w.Serve["timestamp.json"] = before["timestamp"]
-	w.refused(other, snap, trustcache.ErrMalicious)
+	accepted, err := other.Fetch(tb.Context(), w.GUN, snap)
+	if accepted != nil && err != nil { // what the first has accepted, and nothing else
+		WantDigest(tb, accepted, "latest", 2)
+		accepted = nil
+	}
+	w.judge(accepted, err, trustcache.ErrMalicious)
 	w.refused(other, nil, trustcache.ErrMalicious)
 	w.Honest()
 	WantDigest(tb, w.fetched(other, snap), "latest", 2)
