@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math/rand/v2"
 	"path"
 	"strings"
 	"testing"
@@ -108,27 +109,38 @@ func TestAStrangeDigestIsRefusedBeforeTheDriver(t *testing.T) {
 	}
 }
 
-// FuzzRepository: a name is refused, or its links are where nothing else is.
-func FuzzRepository(f *testing.F) {
-	for _, name := range append(strangeNames, "a", "team/app", "a/sha256", "a/link", "a.b_c__d/e-f") {
-		f.Add(name)
-	}
-	d := digest.FromString("x")
-	f.Fuzz(func(t *testing.T, name string) {
+// TestANameIsRefusedOrHasAPlaceOfItsOwn, be it made of whatever means something
+// in the layout.
+func TestANameIsRefusedOrHasAPlaceOfItsOwn(t *testing.T) {
+	parts := []string{"a", "b9", "_", "__", "___", ".", "..", "-", "/", "//", "_layers", "_manifests", "_uploads", "revisions", "sha256", "link", "data", "A", ":", "%", strings.Repeat("a", 64)}
+	rng, taken := rand.New(rand.NewPCG(1, 1)), 0
+	for range 50_000 {
+		name := ""
+		for range 1 + rng.IntN(7) {
+			name += parts[rng.IntN(len(parts))]
+		}
 		if _, err := parseRepository(name); err != nil {
-			return
+			continue
 		}
+		taken++
 		for _, k := range []kind{manifests, layers} {
-			l := link{k, name, d}
-			if got, ok := parseLink(l.path()); !ok || got != l {
-				t.Errorf("%q: %+v is read as %+v", name, l, got)
-			}
-			below, ok := strings.CutPrefix(l.path(), repositories+"/"+name+"/_")
-			if !ok || path.Clean(l.path()) != l.path() || strings.Contains(below, "/_") || !driver.PathRegexp.MatchString(l.path()) {
-				t.Errorf("%q is at %q", name, l.path())
-			}
+			wantOwnPlace(t, link{k, name, digest.FromString("x")})
 		}
-	})
+	}
+	if taken < 1000 {
+		t.Errorf("only %d names were taken", taken)
+	}
+}
+
+func wantOwnPlace(t *testing.T, l link) {
+	t.Helper()
+	if got, ok := parseLink(l.path()); !ok || got != l {
+		t.Errorf("%+v is read as %+v", l, got)
+	}
+	below, ok := strings.CutPrefix(l.path(), repositories+"/"+l.repository+"/_")
+	if !ok || path.Clean(l.path()) != l.path() || strings.Contains(below, "/_") || strings.Contains(l.repository, "/_") || !driver.PathRegexp.MatchString(l.path()) {
+		t.Errorf("%q is at %q", l.repository, l.path())
+	}
 }
 
 // TestTheLayoutIsDistributions: the library writes where this package reads.

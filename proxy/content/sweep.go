@@ -254,7 +254,7 @@ func (s *Store) Run(ctx context.Context) error {
 			s.o.Swept(did, err)
 		}
 		// A store that cannot be brought below its bound is not swept all the time.
-		pause := max(time.Second, 10*time.Since(began))
+		pause := max(time.Second, 4*time.Since(began))
 		if !s.rest(ctx, pause, nil) || !s.rest(ctx, every-pause, s.wake) {
 			return nil
 		}
