@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -61,11 +63,11 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 			t.Parallel()
 			w := ownWorld(t, registryOptions{})
 			w.mustBegin(t, "team/app")
-			var tags, blobs []string
+			var tags, blobs, large []string
 			for i := range images {
 				tag := fmt.Sprint("v", i)
 				_, of := w.layered(t, "team/app", tag, 2, size)
-				tags, blobs = append(tags, tag), append(blobs, of...)
+				tags, blobs, large = append(tags, tag), append(blobs, of...), append(large, of[1:]...)
 			}
 			registry := newLine(t, w.registry.addr)
 			dir := filepath.Join(w.dir, "gate-on-little")
@@ -97,8 +99,13 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 			}
 			w.puller(t, false).mustPull(t, "team/app", tags[0]) // trust data is there
 			var empty []func()
-			for _, d := range full {
-				empty = append(empty, fill(t, filepath.Join(dir, d)))
+			w.amid(t, registry, large[2:], func() {
+				for _, d := range full {
+					empty = append(empty, fill(t, filepath.Join(dir, d)))
+				}
+			})
+			if resumed := strings.Contains(w.registry.output(), partServed); resumed != slices.Contains(full, "state") {
+				t.Errorf("that clients went on with the rest of a blob: %v", resumed)
 			}
 			pullAll("full from the start")
 			for _, e := range empty {
@@ -120,6 +127,37 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 				t.Errorf("of an image's three blobs %d are kept", kept)
 			}
 		})
+	}
+}
+
+// amid does something while each of the blobs is on its way to a client, and
+// fails the test unless all of them arrive.
+func (w *world) amid(t *testing.T, registry *line, blobs []string, do func()) {
+	t.Helper()
+	registry.slow.Store(true)
+	begun := make(chan struct{}, len(blobs))
+	var group errgroup.Group
+	for i, blob := range blobs {
+		p := w.puller(t, i%2 == 0)
+		group.Go(func() error {
+			got, err := p.fetch(t.Context(), "/v2/team/app/blobs/"+blob, &firstWrite{begun: begun})
+			if err == nil && got != blob {
+				err = fmt.Errorf("%s: the bytes hash to %s", blob, got)
+			}
+			return err
+		})
+	}
+	for range blobs {
+		select {
+		case <-begun:
+		case <-time.After(time.Minute):
+			t.Fatal("not every blob has begun")
+		}
+	}
+	do()
+	registry.slow.Store(false)
+	if err := group.Wait(); err != nil {
+		t.Fatalf("in the middle: %v\n%s", err, w.gate.tail())
 	}
 }
 
