@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/bundle"
 	"github.com/spf13/cobra"
 )
@@ -26,7 +28,8 @@ every file has to be there with its digest. Only then is anything stored, and it
 is visible when all of a repository is there. A bundle is taken whole or not at
 all; what it says that is refused names the reason.
 
-It runs beside a server on the same storage, which serves what was loaded from its
+It runs beside a server on the same storage, which is told by its control socket;
+one that cannot be told, such as another replica, serves what was loaded from its
 next refresh on ("refresh", a minute unless the configuration says otherwise).
 Interrupted at any point, what was served before goes on being served, and loading
 it again completes it. Run it as the user that Sealgate runs as.
@@ -65,11 +68,31 @@ func loadBundle(ctx context.Context, cfg *config.Config, name string, stdout, st
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	return printLoaded(stdout, report, cfg.ContentTrust.Refresh)
+	when := fmt.Sprintf("a running server shows it within %s", cfg.ContentTrust.Refresh)
+	if s.tell(ctx, b) {
+		when = "the running server shows it now"
+	}
+	return printLoaded(stdout, report, when)
+}
+
+// tellTimeout is how long a running server has to look at what was loaded.
+const tellTimeout = 30 * time.Second
+
+// tell has a server that runs on this configuration look at what was loaded. Where
+// it cannot be asked, it looks in a while by itself.
+func (s *site) tell(ctx context.Context, b *bundle.Bundle) bool {
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	for _, r := range b.Catalog.Repositories {
+		if s.cfg.Admin.Control == "" || admin.Call(ctx, s.cfg.Admin.Control, "/refresh?gun="+url.QueryEscape(r.GUN)) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // printLoaded says what a bundle made visible.
-func printLoaded(w io.Writer, r *bundle.Report, refresh time.Duration) error {
+func printLoaded(w io.Writer, r *bundle.Report, when string) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "IMAGE\tDIGEST\tPLATFORMS\tSIGNED BY\tSTANDS UNTIL\t")
 	for _, l := range r.Loaded {
@@ -84,7 +107,7 @@ func printLoaded(w io.Writer, r *bundle.Report, refresh time.Duration) error {
 	for _, name := range r.Lacking {
 		fmt.Fprintf(w, "%s is now signed as an image that no bundle has brought: load one with it\n", name)
 	}
-	_, err := fmt.Fprintf(w, "%s stored; a running server shows it within %s\n", byteText(r.Copied), refresh)
+	_, err := fmt.Fprintf(w, "%s stored; %s\n", byteText(r.Copied), when)
 	return err
 }
 

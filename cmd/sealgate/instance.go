@@ -227,15 +227,12 @@ func (i *instance) tlsConfig() *tls.Config {
 func (i *instance) forget(gun string) error {
 	i.reloads.Lock() // no snapshot is carried over meanwhile
 	defer i.reloads.Unlock()
-	running := i.current.Load()
-	at := slices.IndexFunc(running.registries, func(r registryParts) bool { return strings.HasPrefix(gun, r.name+"/") })
-	if at < 0 {
-		return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+	from, err := i.registryOf(gun)
+	if err != nil {
+		return err
 	}
-	from := running.registries[at]
 	known := false
 	if from.source != nil {
-		var err error
 		known, err = from.source.Forget(gun)
 		from.trust.Forget(gun) // whatever became of that
 		if err != nil {
@@ -247,6 +244,29 @@ func (i *instance) forget(gun string) error {
 	}
 	i.log.Warn().Str("gun", gun).Msg("trust data forgotten, as was asked for")
 	return nil
+}
+
+// registryOf is the registry whose repository gun is, in the newest configuration.
+func (i *instance) registryOf(gun string) (registryParts, error) {
+	running := i.current.Load()
+	at := slices.IndexFunc(running.registries, func(r registryParts) bool { return strings.HasPrefix(gun, r.name+"/") })
+	if at < 0 {
+		return registryParts{}, fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+	}
+	return running.registries[at], nil
+}
+
+// refresh has the trust data of a repository looked at anew: a bundle with it may
+// have been loaded.
+func (i *instance) refresh(ctx context.Context, gun string) error {
+	of, err := i.registryOf(gun)
+	switch {
+	case err != nil:
+		return err
+	case of.trust == nil || !isRepository(strings.TrimPrefix(gun, of.name+"/")):
+		return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+	}
+	return of.trust.Refresh(ctx, gun)
 }
 
 // close is called when no request is served any more.

@@ -119,6 +119,9 @@ func (c *control) Reload(context.Context) error { return c.reload() }
 // Forget implements admin.Control.
 func (c *control) Forget(_ context.Context, gun string) error { return c.inst.forget(gun) }
 
+// Refresh implements admin.Control.
+func (c *control) Refresh(ctx context.Context, gun string) error { return c.inst.refresh(ctx, gun) }
+
 // LogLevel implements admin.Control.
 func (c *control) LogLevel() zerolog.Level { return zerolog.GlobalLevel() }
 

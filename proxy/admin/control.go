@@ -33,6 +33,10 @@ type Control interface {
 	// Forget drops the remembered trust of a repository. The error wraps
 	// ErrBadGUN or ErrUnknownGUN where that is why.
 	Forget(ctx context.Context, gun string) error
+	// Refresh has the trust data of a repository looked at anew, and returns when
+	// that is done. The error wraps ErrBadGUN where that is why, and otherwise says
+	// why there is no good answer.
+	Refresh(ctx context.Context, gun string) error
 	// LogLevel is the level of the log, SetLogLevel changes it to one of
 	// trace, debug, info, warn and error.
 	LogLevel() zerolog.Level
@@ -43,6 +47,7 @@ type Control interface {
 //
 //	POST /reload                 200 {"result":"applied"}, 409 where refused
 //	POST /forget?gun=GUN         200 {"result":"forgotten"}, 400, 404
+//	POST /refresh?gun=GUN        200 {"result":"refreshed"}, 400, 502 where there is no good answer
 //	GET  /log-level              200 {"level":"info"}
 //	PUT  /log-level              the level is the body
 //	GET  /debug/pprof/…          see net/http/pprof
@@ -56,6 +61,7 @@ func ControlHandler(c Control) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /reload", h.reload)
 	mux.HandleFunc("POST /forget", h.forget)
+	mux.HandleFunc("POST /refresh", h.refresh)
 	mux.HandleFunc("GET /log-level", h.level)
 	mux.HandleFunc("PUT /log-level", h.setLevel)
 	// pprof.Index expects to be there. Importing pprof also puts all of it on
@@ -68,11 +74,11 @@ func ControlHandler(c Control) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
-		case path == "/reload", path == "/forget", path == "/log-level", strings.HasPrefix(path, "/debug/pprof/"):
+		case path == "/reload", path == "/forget", path == "/refresh", path == "/log-level", strings.HasPrefix(path, "/debug/pprof/"):
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			mux.ServeHTTP(w, r)
 		default:
-			refuse(w, http.StatusNotFound, fmt.Errorf("there is no %.100q: there is /reload, /forget, /log-level and /debug/pprof/", path))
+			refuse(w, http.StatusNotFound, fmt.Errorf("there is no %.100q: there is /reload, /forget, /refresh, /log-level and /debug/pprof/", path))
 		}
 	})
 }
@@ -88,14 +94,13 @@ func (h *control) reload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *control) forget(w http.ResponseWriter, r *http.Request) {
-	guns := r.URL.Query()["gun"]
-	if len(guns) != 1 || guns[0] == "" {
-		refuse(w, http.StatusBadRequest, fmt.Errorf("%d values of gun in the query: exactly one registry/repository is expected", len(guns)))
+	gun, ok := oneGUN(w, r)
+	if !ok {
 		return
 	}
-	switch err := h.c.Forget(r.Context(), guns[0]); {
+	switch err := h.c.Forget(r.Context(), gun); {
 	case err == nil:
-		answer(w, http.StatusOK, map[string]string{"result": "forgotten", "gun": guns[0]})
+		answer(w, http.StatusOK, map[string]string{"result": "forgotten", "gun": gun})
 	case errors.Is(err, ErrBadGUN):
 		refuse(w, http.StatusBadRequest, err)
 	case errors.Is(err, ErrUnknownGUN):
@@ -103,6 +108,32 @@ func (h *control) forget(w http.ResponseWriter, r *http.Request) {
 	default:
 		refuse(w, http.StatusInternalServerError, err)
 	}
+}
+
+func (h *control) refresh(w http.ResponseWriter, r *http.Request) {
+	gun, ok := oneGUN(w, r)
+	if !ok {
+		return
+	}
+	switch err := h.c.Refresh(r.Context(), gun); {
+	case err == nil:
+		answer(w, http.StatusOK, map[string]string{"result": "refreshed", "gun": gun})
+	case errors.Is(err, ErrBadGUN):
+		refuse(w, http.StatusBadRequest, err)
+	default:
+		refuse(w, http.StatusBadGateway, err)
+	}
+}
+
+// oneGUN is that of the query; where there is not exactly one the request is
+// refused.
+func oneGUN(w http.ResponseWriter, r *http.Request) (gun string, ok bool) {
+	guns := r.URL.Query()["gun"]
+	if len(guns) != 1 || guns[0] == "" {
+		refuse(w, http.StatusBadRequest, fmt.Errorf("%d values of gun in the query: exactly one registry/repository is expected", len(guns)))
+		return "", false
+	}
+	return guns[0], true
 }
 
 func (h *control) level(w http.ResponseWriter, _ *http.Request) {

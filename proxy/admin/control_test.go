@@ -19,6 +19,8 @@ type fakeControl struct {
 	level   zerolog.Level
 	reloads int
 	forgot  []string
+
+	refreshed []string
 }
 
 const known = registry + "/team/app"
@@ -41,11 +43,22 @@ func (c *fakeControl) Forget(_ context.Context, gun string) error {
 	return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
 }
 
+func (c *fakeControl) Refresh(_ context.Context, gun string) error {
+	switch {
+	case gun == known:
+		c.refreshed = append(c.refreshed, gun)
+		return nil
+	case strings.HasPrefix(gun, registry+"/"):
+		return errors.New("trust data expired")
+	}
+	return fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+}
+
 func (c *fakeControl) LogLevel() zerolog.Level         { return c.level }
 func (c *fakeControl) SetLogLevel(level zerolog.Level) { c.level = level }
 
 func TestControlVerbs(t *testing.T) {
-	const paths = `there is /reload, /forget, /log-level and /debug/pprof/`
+	const paths = `there is /reload, /forget, /refresh, /log-level and /debug/pprof/`
 	long := strings.Repeat("x", 5000)
 	for _, c := range []struct {
 		name               string
@@ -66,6 +79,11 @@ func TestControlVerbs(t *testing.T) {
 		{name: "forget what is not known", method: "POST", target: "/forget?gun=" + registry + "/none", status: 404, want: "nothing is remembered of the repository"},
 		{name: "forget in no registry of ours", method: "POST", target: "/forget?gun=elsewhere/app", status: 400, want: "not a repository of a configured registry"},
 		{name: "forget and fail", method: "POST", target: "/forget?gun=" + registry + "/broken", status: 500, want: "cannot be written"},
+		{name: "refresh", method: "POST", target: "/refresh?gun=" + known, status: 200, want: `{"gun":"` + known + `","result":"refreshed"}`, after: fakeControl{refreshed: []string{known}}},
+		{name: "refresh nothing", method: "POST", target: "/refresh", status: 400, want: "0 values of gun in the query: exactly one"},
+		{name: "refresh in no registry of ours", method: "POST", target: "/refresh?gun=elsewhere/app", status: 400, want: "not a repository of a configured registry"},
+		{name: "refresh what does not stand", method: "POST", target: "/refresh?gun=" + registry + "/old", status: 502, want: "trust data expired"},
+		{name: "refresh is no GET", method: "GET", target: "/refresh?gun=" + known, status: 405, allow: "POST"},
 		{name: "forget is no DELETE", method: "DELETE", target: "/forget?gun=" + known, status: 405, allow: "POST"},
 		{name: "log level", method: "GET", target: "/log-level", status: 200, want: `{"level":"debug"}`},
 		{name: "set log level", method: "PUT", target: "/log-level", in: "warn\n", status: 200, want: `{"level":"warn"}`, after: fakeControl{level: zerolog.WarnLevel}},
