@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,11 +32,13 @@ type carrier struct {
 	t    *testing.T
 	pin  string // of its first root
 	repo string
+
+	lacks string // how the names of metadata begin that is not saved; "": all is
 }
 
 func newCarrier(t *testing.T) *carrier {
 	w := trustcachetest.NewWorld(t)
-	return &carrier{w, t, w.Parties["root"].Keys[0].Canonical(), strings.TrimPrefix(w.GUN, "registry.example.com/")}
+	return &carrier{World: w, t: t, pin: w.Parties["root"].Keys[0].Canonical(), repo: strings.TrimPrefix(w.GUN, "registry.example.com/")}
 }
 
 // publish signs an image that says words, and returns a bundle with it.
@@ -56,6 +59,7 @@ func (c *carrier) save(tag string, manifest *content.Manifest, blobs [][]byte) (
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	maps.DeleteFunc(proof.files, func(name string, _ []byte) bool { return c.lacks != "" && strings.HasPrefix(name, c.lacks) })
 	dir = filepath.Join(c.t.TempDir(), "bundle")
 	w, err := bundle.NewWriter(dir)
 	if err != nil {
@@ -72,6 +76,15 @@ func (c *carrier) save(tag string, manifest *content.Manifest, blobs [][]byte) (
 		c.t.Fatal(err)
 	}
 	return dir
+}
+
+// saveWithout makes a bundle that lacks the metadata whose names begin so.
+func (c *carrier) saveWithout(prefix, tag string) (dir string) {
+	c.t.Helper()
+	manifest, blobs := tinyImage(c.t, "one")
+	c.lacks = prefix
+	defer func() { c.lacks = "" }()
+	return c.save(tag, manifest, blobs)
 }
 
 func tinyImage(t *testing.T, words string) (*content.Manifest, [][]byte) {
@@ -203,6 +216,9 @@ func TestWhatTheSiteDoesNotBelieveIsRefused(t *testing.T) {
 	tagged, _ := c.publish("v2", "two")
 	lying := c.save("v3", func() *content.Manifest { m, _ := tinyImage(t, "two"); return m }(), func() [][]byte { _, blobs := tinyImage(t, "two"); return blobs }())
 	c.wantRefused(s, lying, "does not have this tag")
+
+	incomplete := c.saveWithout("snapshot.", "latest")
+	c.wantRefused(c.newTestSite(c.pin), incomplete, "its trust data in the bundle is not complete")
 
 	unpinned := c.newTestSite(c.pin)
 	unpinned.rules.pins = func(string) notary.Pins { return notary.Pins{} }

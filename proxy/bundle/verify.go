@@ -55,6 +55,11 @@ type checked struct {
 // verify has the site verify a repository's metadata, and compares it with what
 // the bundle has.
 func (b *Bundle) verify(ctx context.Context, r Repository, at Place) (*checked, error) {
+	for _, sum := range r.Files {
+		if err := verifyFile(ctx, b.from, trustName(sum), nil); err != nil {
+			return nil, fmt.Errorf("the trust data of %s: %w", r.GUN, err)
+		}
+	}
 	staged, err := b.stage(ctx, &r, at)
 	if err != nil {
 		return nil, err
@@ -111,8 +116,11 @@ func (b *Bundle) stage(ctx context.Context, r *Repository, at Place) (Staged, er
 			break
 		}
 	}
-	if errors.Is(first, trustcache.ErrRolledBack) {
+	switch {
+	case errors.Is(first, trustcache.ErrRolledBack):
 		return nil, refused("%s: the bundle is older than what was loaded here before: %w", r.GUN, first)
+	case errors.Is(first, trustcache.ErrUnreachable):
+		return nil, refused("%s: its trust data in the bundle is not complete: %w", r.GUN, first)
 	}
 	return nil, refused("%w", first)
 }
@@ -140,7 +148,7 @@ func rootVersion(name string) (int, bool) {
 	return n, ok && err == nil
 }
 
-// sums checks every file that the repositories need against its name.
+// sums checks every blob that the repositories need against its digest.
 func (b *Bundle) sums(ctx context.Context, all []*checked, copied func(int64)) error {
 	names, _, err := b.needed(all)
 	if err != nil {
@@ -154,12 +162,9 @@ func (b *Bundle) sums(ctx context.Context, all []*checked, copied func(int64)) e
 	return nil
 }
 
-// needed are the names of these files, each once, and their bytes together.
+// needed are the names of these, each once, and their bytes together.
 func (b *Bundle) needed(all []*checked) (names []string, bytes int64, err error) {
 	for _, c := range all {
-		for _, sum := range c.Files {
-			names = append(names, trustName(sum))
-		}
 		for _, t := range c.trees {
 			for _, d := range t.digests() {
 				if err := checkDigest(d); err != nil {
