@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,5 +189,76 @@ func mustWrite(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWhatABundleBroughtIsServed: saved where the servers are, loaded where they
+// are not, and served there by tag and by digest.
+func TestWhatABundleBroughtIsServed(t *testing.T) {
+	ca, err := sandbox.NewCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	story, err := sandbox.NewStory(t.Context(), ca, storyName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStory := sync.OnceFunc(func() { story.Close() })
+	defer closeStory()
+	dir := t.TempDir()
+	mustWrite(t, filepath.Join(dir, "ca.pem"), string(ca.PEM()))
+	config := func(name, registry string) (path string) {
+		path = filepath.Join(dir, name)
+		mustWrite(t, path, fmt.Sprintf(`
+listen: 127.0.0.1:0
+tls: {plain-http: {}}
+storage: {filesystem: {rootdirectory: %s.state}}
+registries: [%s]
+content-trust: {mode: enforced, trust-pinning: {root-keys: {"%s/*": [%s]}}}
+`, name, registry, storyName, story.RootKey))
+		return path
+	}
+	here := config("here.yaml", fmt.Sprintf("{name: %q, upstream: %q, upstream-ca-file: ca.pem, credentials: anonymous, notary: {url: %q, ca-file: ca.pem}}", storyName, story.Registry.URL(), story.Trust.URL()))
+	there := config("there.yaml", fmt.Sprintf("{name: %q, offline: {grace: 24h}}", storyName))
+	bundle := filepath.Join(dir, "site.tar")
+	if code, stdout, stderr := call(t, "bundle", "save", "--config", here, "-o", bundle, storyName+"/demo/app:1.0"); code != 0 {
+		t.Fatalf("save: exit %d: %s%s", code, stdout, stderr)
+	}
+	closeStory()
+	cfg, err := loadConfig(there)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst, err := newInstance(cfg, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inst.close()
+	if w := get(inst, signedTag); w.Code != 404 {
+		t.Errorf("before: got %d %s", w.Code, w.Body)
+	}
+	if code, stdout, stderr := call(t, "bundle", "load", "--config", there, bundle); code != 0 {
+		t.Fatalf("load: exit %d: %s%s", code, stdout, stderr)
+	}
+	for _, r := range inst.current.Load().registries {
+		if err := r.trust.Refresh(t.Context(), storyName+"/demo/app"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := get(inst, signedTag)
+	if w.Code != 200 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	var manifest struct{ Config struct{ Digest string } }
+	if err := json.Unmarshal(w.Body.Bytes(), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if w := get(inst, "/v2/demo/app/blobs/"+manifest.Config.Digest); w.Code != 200 || fmt.Sprintf("sha256:%x", sha256.Sum256(w.Body.Bytes())) != manifest.Config.Digest {
+		t.Errorf("config: got %d %s", w.Code, w.Body)
+	}
+	for _, name := range []string{"root.json", "1.root.json", "timestamp.json", "snapshot.json", "targets.json", "targets/releases.json"} {
+		if w := get(inst, "/v2/"+storyName+"/demo/app/_trust/tuf/"+name); w.Code != 200 {
+			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
+		}
 	}
 }
