@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
@@ -79,5 +81,31 @@ func TestWhatTheDriverDoesNotTake(t *testing.T) {
 	_, err := openDriver(config.Storage{Driver: config.S3, Parameters: map[string]any{"bucket": "b", "region": "nowhere-1", "secretkey": "hunter2"}})
 	if err == nil || !strings.Contains(err.Error(), "storage.s3: invalid region provided: nowhere-1") {
 		t.Error(err)
+	}
+}
+
+// TestABucketThatIsBusyIsAskedAgain: 503 SlowDown is how S3 says so.
+func TestABucketThatIsBusyIsAskedAgain(t *testing.T) {
+	var asked atomic.Int32
+	d := bucketAt(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, "<Error><Code>SlowDown</Code></Error>")
+		}
+	})
+	if err := d.PutContent(t.Context(), "/a", []byte("content")); err != nil || asked.Load() != 2 {
+		t.Errorf("asked %d times: %v", asked.Load(), err)
+	}
+}
+
+// TestABucketThatHangsIsGivenUp when the caller has no more time.
+func TestABucketThatHangsIsGivenUp(t *testing.T) {
+	ctx, giveUp := context.WithCancel(t.Context())
+	d := bucketAt(t, func(_ http.ResponseWriter, r *http.Request) {
+		giveUp()
+		<-r.Context().Done()
+	})
+	if _, err := d.List(ctx, "/a"); err == nil || errors.As(err, new(driver.PathNotFoundError)) {
+		t.Errorf("a bucket that says nothing has said: %v", err)
 	}
 }

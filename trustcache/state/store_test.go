@@ -390,3 +390,26 @@ func TestSaveOfOneStore(t *testing.T) {
 		t.Errorf("80 were accepted, %d written", written.Load())
 	}
 }
+
+// TestAnUnchangedRefreshCostsFourLists and no more, however much is stored: with
+// a bucket each is a request.
+func TestAnUnchangedRefreshCostsFourLists(t *testing.T) {
+	asked := map[string]int{}
+	s := open(&watched{StorageDriver: saved(t, at("timestamp", 1)), do: func(_ int, operation, _ string) error {
+		asked[operation]++
+		return nil
+	}})
+	load(t, s) // reads what the process has not seen
+	clear(asked)
+	st := load(t, s)
+	must(t, s.Save(t.Context(), testGUN, st, st))
+	if want := map[string]int{"list": 4}; !maps.Equal(asked, want) {
+		t.Errorf("asked %v, expected %v", asked, want)
+	}
+	clear(asked)
+	st = load(t, s)
+	must(t, s.Save(t.Context(), testGUN, st, raised(st, "timestamp", 2)))
+	if want := map[string]int{"list": 6, "put": 1, "delete": 1}; !maps.Equal(asked, want) {
+		t.Errorf("with something new asked %v, expected %v", asked, want)
+	}
+}
