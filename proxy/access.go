@@ -146,7 +146,7 @@ func (rec *record) failed(e *Error) {
 	case rec.decision != "refuse":
 		rec.decision = "deny"
 	}
-	rec.reason, rec.cause = e.Reason, e.Cause
+	rec.reason, rec.cause, rec.from = e.Reason, e.Cause, ""
 }
 
 // log writes the access line. No header, query or credential is in it; what a

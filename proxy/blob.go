@@ -21,13 +21,17 @@ import (
 func (g *gate) serveBlob(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
 	found, err := g.admit(r.Context(), repo, g.authorization(r), route)
 	switch e, _ := errors.AsType[*Error](err); {
-	case e != nil && e.Reason == "upstream-status": // an answer that says nothing of the client, such as 302
+	case e != nil && e.Reason == "upstream-status" && !e.away: // an answer that says nothing of the client, such as 302
 		rec.from = fromUpstream
 		return g.forward(w, r, route)
 	case err != nil:
 		return err
 	case !found:
 		return errNoBlob(route.Reference)
+	}
+	if g.beforePush(r) {
+		rec.from = fromUpstream
+		return g.headBlob(w, r, route)
 	}
 	if blob := g.storedBlob(r.Context(), repo, route); blob != nil {
 		rec.from = fromStore
@@ -41,7 +45,9 @@ func (g *gate) serveBlob(w http.ResponseWriter, r *http.Request, repo repo, rout
 
 // storedBlob is a blob in the cache, nil where it is not there or cannot be read.
 func (g *gate) storedBlob(ctx context.Context, repo repo, route Route) *content.Blob {
-	blob, err := g.Cache.Blob(ctx, repo.name, digest.Digest(route.Reference))
+	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
+	defer cancel()
+	blob, err := g.Cache.Blob(patient, repo.name, digest.Digest(route.Reference))
 	if err == nil {
 		return blob
 	}
@@ -59,7 +65,7 @@ func (g *gate) unread(repo repo, route Route, err error) {
 // the registry's bytes follow.
 func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, route Route, blob *content.Blob) error {
 	return writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
-		stored := &storedReader{at: offset, resume: func(at int64, err error) (io.ReadCloser, error) {
+		stored := &storedReader{at: offset, patience: g.manifestTimeout, resume: func(at int64, err error) (io.ReadCloser, error) {
 			g.unread(repo, route, err)
 			if g.Offline != nil {
 				return nil, g.errUnheld(r.Context(), route)
@@ -74,21 +80,29 @@ func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, ro
 			}
 			return body, nil
 		}}
+		var ctx context.Context
+		ctx, stored.cancel = context.WithCancel(r.Context())
+		stored.stalled = time.AfterFunc(g.manifestTimeout, stored.cancel)
+		defer stored.stalled.Stop()
 		var err error
-		if stored.ReadCloser, err = blob.Open(r.Context(), offset); err != nil {
-			return stored, stored.mend(err)
+		if stored.ReadCloser, err = blob.Open(ctx, offset); err != nil {
+			err = stored.mend(err)
 		}
-		return stored, nil
+		return stored, err
 	})
 }
 
 // storedReader is a blob of the cache that is read from somewhere else once the
-// cache fails; not where the client has bytes that were damaged there: the rest
-// of the right ones would not make them right, so its connection is cut.
+// cache fails, or stands still; not where the client has bytes that were damaged
+// there: the rest of the right ones would not make them right, so its connection
+// is cut.
 type storedReader struct {
 	io.ReadCloser
-	at     int64
-	resume func(at int64, err error) (io.ReadCloser, error) // nil when it was called
+	at       int64
+	patience time.Duration // until it counts as standing still
+	stalled  *time.Timer   // calls cancel, which ends what is asked of the cache
+	cancel   context.CancelFunc
+	resume   func(at int64, err error) (io.ReadCloser, error) // nil when it was called
 }
 
 // mend goes on elsewhere; the error is that of resume.
@@ -104,7 +118,9 @@ func (s *storedReader) mend(err error) error {
 
 // Read implements io.Reader.
 func (s *storedReader) Read(p []byte) (int, error) {
+	s.stalled.Reset(s.patience)
 	n, err := s.ReadCloser.Read(p)
+	s.stalled.Stop()
 	s.at += int64(n)
 	if err == nil || err == io.EOF || s.resume == nil || errors.Is(err, content.ErrDigest) && s.at > 0 {
 		return n, err
@@ -114,6 +130,7 @@ func (s *storedReader) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (s *storedReader) Close() error {
+	s.cancel()
 	if s.ReadCloser == nil {
 		return nil
 	}

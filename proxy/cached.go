@@ -27,6 +27,11 @@ func (g *gate) caches(route Route) bool {
 	return g.Cache != nil && (route.Kind == Blob || route.Kind == ManifestByDigest) && strings.HasPrefix(route.Reference, "sha256:")
 }
 
+// beforePush says whether a read is how a client that pushes finds out what the
+// registry has already, and which the cache must not answer: what the registry
+// has lost would never be pushed again.
+func (g *gate) beforePush(r *http.Request) bool { return g.Push && r.Method == http.MethodHead }
+
 // held returns a verified manifest, in one reading, from memory or the cache;
 // nil where neither has it. Whether a client may have it is another question.
 func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string) {
@@ -50,7 +55,9 @@ func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) *conten
 	if g.Cache == nil {
 		return nil
 	}
-	m, err := g.Cache.Manifest(ctx, r.name, digest.Digest(of.String()))
+	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
+	defer cancel()
+	m, err := g.Cache.Manifest(patient, r.name, digest.Digest(of.String()))
 	if err == nil {
 		err = oneReading(m.Body, m.MediaType)
 	}
@@ -163,10 +170,7 @@ func unfit(err error) bool {
 // and what was asked for in the name of a tag, is nothing to those it would not let.
 func (g *gate) outage(err error, what string) error {
 	e, ok := errors.AsType[*Error](err)
-	if g.Cache == nil || !ok {
-		return err
-	}
-	if e.Reason != "upstream-unreachable" && e.Reason != "upstream-timeout" {
+	if g.Cache == nil || !ok || !e.away {
 		return err
 	}
 	if g.Passthrough {

@@ -48,6 +48,14 @@ func TestACacheThatFailsFailsNoPull(t *testing.T) {
 		pulls(t, c)
 		c.log.wait(t, "the cache cannot be read")
 	})
+	t.Run("by standing still", func(t *testing.T) {
+		c := w.cached(t, proxy.Options{ManifestTimeout: 200 * time.Millisecond})
+		pulls(t, c)
+		c.waitFor(t, digest)
+		c.disk.still.Store(true)
+		pulls(t, c)
+		c.log.wait(t, "the cache cannot be read")
+	})
 	t.Run("in the middle", func(t *testing.T) {
 		c := w.cached(t, proxy.Options{})
 		pulls(t, c)
@@ -230,6 +238,27 @@ func TestARegistryBehindAProxyThatIsDown(t *testing.T) {
 		w.upstream.lie(status(code))
 		for _, path := range []string{"/v2/acme/app/manifests/" + im("x").digest, blobPath(im("x").digest)} {
 			isRefusal(t, sameForHead(t, c.gate, path), 503, "UNAVAILABLE", im("x").digest+" is not in the cache and the registry cannot be reached", http.Header{"Retry-After": {"5"}})
+		}
+	}
+}
+
+// TestWhatTheRegistryHasLostCanBePushedAgain: a client that pushes asks what it need
+// not send, and the cache must not answer for the registry.
+func TestWhatTheRegistryHasLostCanBePushedAgain(t *testing.T) {
+	w, trust := newWorld(t, nil), &pretend{}
+	one := w.push("acme/app", "1.0", "one")
+	c := w.cached(t, proxy.Options{}, func(reg *proxy.Registry) { reg.Trust, reg.Passthrough, reg.Push = trust, true, true })
+	paths := []string{"/v2/acme/app/manifests/" + one.digest, blobPath(one.blob)}
+	for _, path := range paths {
+		if get, head := c.get(path), c.do("HEAD", path); get.status != 200 || head.status != 200 {
+			t.Fatal(get, head)
+		}
+	}
+	c.waitFor(t, one.blob)
+	w.upstream.lie(status(404))
+	for _, path := range paths {
+		if a := c.do("HEAD", path); a.status != 404 {
+			t.Errorf("HEAD %s: got %v", path, a)
 		}
 	}
 }

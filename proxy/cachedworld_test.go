@@ -33,7 +33,7 @@ type cachedGate struct {
 // moodyDriver is a storage driver that fails when it is told to.
 type moodyDriver struct {
 	driver.StorageDriver
-	reads, writes, middle atomic.Bool // middle: readers end with an error after some bytes
+	reads, writes, middle, still atomic.Bool // middle: readers end with an error after some bytes; still: they wait for ctx's end
 }
 
 var errDisk = errors.New("the disk is broken")
@@ -41,6 +41,10 @@ var errDisk = errors.New("the disk is broken")
 func (d *moodyDriver) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
 	if d.reads.Load() {
 		return nil, errDisk
+	}
+	if d.still.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	r, err := d.StorageDriver.Reader(ctx, path, offset)
 	if err == nil && d.middle.Load() {

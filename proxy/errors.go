@@ -25,6 +25,8 @@ type Error struct {
 	// Header holds Retry-After, Allow or a relayed WWW-Authenticate.
 	Header http.Header
 	Cause  error
+	// away says that the server asked gave no answer of its own.
+	away bool
 }
 
 func (e *Error) Error() string {
@@ -204,7 +206,7 @@ func badGateway(reason, format string, args ...any) *Error {
 // errUpstream: no answer came from the registry. The addresses in err stay in
 // the log.
 func errUpstream(err error) *Error {
-	var timeout net.Error
+	var network net.Error
 	var login *upstream.LoginError
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -216,17 +218,21 @@ func errUpstream(err error) *Error {
 			e.Header = http.Header{"Retry-After": {login.RetryAfter}}
 		}
 		return e.because(err)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return (&Error{Status: http.StatusGatewayTimeout, Code: codeUnknown, Reason: "upstream-timeout",
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return (&Error{Status: http.StatusGatewayTimeout, Code: codeUnknown, Reason: "upstream-timeout", away: true,
 			Message: "the registry behind sealgate did not answer in time"}).because(err)
 	case login != nil:
-		return badGateway("upstream-login", "sealgate cannot log in to the registry behind it: %s", login.Public()).because(err)
+		e := badGateway("upstream-login", "sealgate cannot log in to the registry behind it: %s", login.Public())
+		e.away = away(login.Status) || login.Status == 0 && errors.As(err, &network) // the token server, that is
+		return e.because(err)
 	case errors.Is(err, upstream.ErrRedirect):
 		return badGateway("upstream-redirect", "the registry behind sealgate redirected to a host that is not allowed").because(err)
 	case errors.Is(err, upstream.ErrSwitching):
 		return badGateway("upstream-protocol", "the registry behind sealgate broke the protocol").because(err)
 	}
-	return badGateway("upstream-unreachable", "the registry behind sealgate cannot be reached").because(err)
+	e := badGateway("upstream-unreachable", "the registry behind sealgate cannot be reached")
+	e.away = true
+	return e.because(err)
 }
 
 // refused turns the registry's refusal into ours. Never with a challenge in
@@ -236,9 +242,6 @@ func (g *gate) refused(resp *http.Response) *Error {
 	if !g.Passthrough && resp.StatusCode == http.StatusUnauthorized {
 		return badGateway("upstream-refused", "the registry behind sealgate refuses the credentials that sealgate has for it, or wants some where it has none")
 	}
-	if g.Cache != nil && down(resp.StatusCode) {
-		return badGateway("upstream-unreachable", "the registry behind sealgate cannot be reached").because(fmt.Errorf("it answered with status %d", resp.StatusCode))
-	}
 	e := errRelayed(resp)
 	if !g.Passthrough {
 		e.Header.Del("Www-Authenticate")
@@ -246,9 +249,9 @@ func (g *gate) refused(resp *http.Response) *Error {
 	return e
 }
 
-// down says whether a status is what something in front of a registry answers
+// away says whether a status is what something in front of a registry answers
 // when that does not.
-func down(status int) bool {
+func away(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
@@ -256,7 +259,7 @@ func down(status int) bool {
 // challenge and Retry-After are its own, the body is ours. What is no answer
 // to "may I read" becomes 502.
 func errRelayed(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, Reason: "upstream-refused", Header: http.Header{}}
+	e := &Error{Status: resp.StatusCode, Reason: "upstream-refused", Header: http.Header{}, away: away(resp.StatusCode)}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
 		e.Code, e.Message = codeUnauthorized, "the registry asks for authentication"

@@ -23,7 +23,8 @@ type Options struct {
 	// ManifestBytes bounds the verified manifests in memory; zero means 32 MiB.
 	// With Before the bound of the first handler holds.
 	ManifestBytes int64
-	// ManifestTimeout bounds fetching one manifest; zero means 20 s.
+	// ManifestTimeout bounds fetching one manifest, and the wait for a cache until
+	// the registry is asked instead; zero means 20 s.
 	ManifestTimeout time.Duration
 	// BehindTLSProxy says that clients speak TLS with a proxy in front, also where
 	// a request comes without: the registry is told how the client came.
@@ -249,7 +250,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	case TrustMetadata:
 		return g.serveTrust(w, r, route)
 	case ManifestByDigest:
-		if g.caches(route) {
+		if g.caches(route) && !g.beforePush(r) {
 			return g.serveManifest(w, r, g.repo(route.Repository), route, rec)
 		}
 	case Blob:
