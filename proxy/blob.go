@@ -52,13 +52,9 @@ func (g *gate) storedBlob(ctx context.Context, repo repo, route Route) *content.
 		return blob
 	}
 	if !errors.Is(err, content.ErrNotCached) && ctx.Err() == nil {
-		g.unread(repo, route, err)
+		g.unread(repo, route.Reference, err)
 	}
 	return nil
-}
-
-func (g *gate) unread(repo repo, route Route, err error) {
-	g.log.Warn().Str("registry", g.Name).Str("repository", repo.name).Str("digest", route.Reference).Err(err).Msg("the cache cannot be read: the registry is asked")
 }
 
 // serveStored serves a blob of the cache; where that fails, in the middle too,
@@ -66,7 +62,7 @@ func (g *gate) unread(repo repo, route Route, err error) {
 func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, route Route, blob *content.Blob) error {
 	return writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
 		stored := &storedReader{at: offset, patience: g.manifestTimeout, resume: func(at int64, err error) (io.ReadCloser, error) {
-			g.unread(repo, route, err)
+			g.unread(repo, route.Reference, err)
 			if g.Offline != nil {
 				return nil, g.errUnheld(r.Context(), route)
 			}
@@ -144,9 +140,6 @@ func (g *gate) blobKey(repo repo, digest string) string {
 
 // serveFetched serves a blob that is not in the cache.
 func (g *gate) serveFetched(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
-	if g.Offline != nil {
-		return errNotLoaded(route)
-	}
 	key, source := g.blobKey(repo, route.Reference), g.blobSource(repo, route, g.authorization(r))
 	rec.from = fromFlight
 	if under := g.flights.Find(r.Context(), key, comesAfter(r), source); under != nil {

@@ -65,9 +65,18 @@ func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) *conten
 	case err == nil:
 		return m
 	case !errors.Is(err, content.ErrNotCached) && ctx.Err() == nil:
-		g.log.Warn().Str("registry", g.Name).Str("repository", r.name).Stringer("digest", of).Err(err).Msg("the cache cannot be read: the registry is asked")
+		g.unread(r, of.String(), err)
 	}
 	return nil
+}
+
+// unread notes that something may be in the cache and cannot be had from there.
+func (g *gate) unread(r repo, digest string, err error) {
+	text := "the cache cannot be read: the registry is asked"
+	if g.Offline != nil {
+		text = "what was loaded cannot be read"
+	}
+	g.log.Warn().Str("registry", g.Name).Str("repository", r.name).Str("digest", digest).Err(err).Msg(text)
 }
 
 // keepTimeout bounds keeping one manifest, keepBlobTimeout one blob.
@@ -92,7 +101,7 @@ func (g *gate) store(r repo, m *content.Manifest, wanted func() bool) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 		defer cancel()
-		g.kept(r, m.Digest, g.Cache.PutManifest(ctx, r.name, m))
+		g.kept(r, m.Digest, caught(func() error { return g.Cache.PutManifest(ctx, r.name, m) }))
 	})
 }
 
@@ -142,7 +151,7 @@ func sha256Of(text string) (d trustcache.Digest) {
 	return d
 }
 
-// missing says whether the registry does not have a manifest.
+// missing says whether the registry does not have a manifest or a blob.
 func missing(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Reason == "not-in-registry"

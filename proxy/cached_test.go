@@ -14,8 +14,8 @@ import (
 	"github.com/sealgate/sealgate/proxy/content"
 )
 
-// TestACacheThatFailsFailsNoPull: where it cannot be written, or read, or fails in
-// the middle of a blob.
+// TestACacheThatFailsFailsNoPull: where it cannot be written, not even with an
+// error, or read, or fails in the middle of a blob.
 func TestACacheThatFailsFailsNoPull(t *testing.T) {
 	w := newWorld(t, nil)
 	im := w.push("acme/app", "1.0", "one")
@@ -39,6 +39,14 @@ func TestACacheThatFailsFailsNoPull(t *testing.T) {
 		c.disk.writes.Store(false)
 		pulls(t, c)
 		c.waitFor(t, digest)
+	})
+	t.Run("with a panic", func(t *testing.T) {
+		c := w.cached(t, proxy.Options{})
+		c.disk.panics.Store(true)
+		pulls(t, c)
+		for _, of := range []string{im.digest, digest} {
+			c.log.wait(t, of+`","error":"panic: the driver has a bug"`)
+		}
 	})
 	t.Run("on read", func(t *testing.T) {
 		c := w.cached(t, proxy.Options{})

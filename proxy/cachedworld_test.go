@@ -34,6 +34,7 @@ type cachedGate struct {
 type moodyDriver struct {
 	driver.StorageDriver
 	reads, writes, middle, still atomic.Bool // middle: readers end with an error after some bytes; still: they wait for ctx's end
+	panics                       atomic.Bool // on writes
 }
 
 var errDisk = errors.New("the disk is broken")
@@ -77,6 +78,9 @@ func (d *moodyDriver) Writer(ctx context.Context, path string, add bool) (driver
 }
 
 func (d *moodyDriver) PutContent(ctx context.Context, path string, b []byte) error {
+	if d.panics.Load() {
+		panic("the driver has a bug")
+	}
 	if d.writes.Load() {
 		return errDisk
 	}

@@ -84,11 +84,12 @@ const (
 
 // Collect fetches what a signed digest leads to, past every decision: for the
 // operator, who asked trust before. It uses reg's Upstream, Bodies, RedirectHosts
-// and Redirected, and follows redirects whether reg.Follow or not. Whatever gets
-// into the sink has its digest; what an error leaves there is of use to the next
-// attempt. The error names what could not be had.
+// and Redirected, follows redirects whether reg.Follow or not, and no client's
+// credentials are passed through. Whatever gets into the sink has its digest; what
+// an error leaves there is of use to the next attempt. The error names what could
+// not be had.
 func Collect(ctx context.Context, reg Registry, c Collection) (*Collected, error) {
-	reg.Follow = true
+	reg.Follow, reg.Passthrough = true, false
 	w := &walk{Collection: c, gate: newGate(reg.withDefaults(), nil), of: map[digest.Digest]string{}}
 	if err := w.manifests(ctx); err != nil {
 		return nil, err

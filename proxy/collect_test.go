@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/proxy"
@@ -130,6 +131,32 @@ func restOf(req *http.Request, body []byte) *http.Response {
 func brokenOff(resp *http.Response, n int64) *http.Response {
 	resp.Body = io.NopCloser(io.MultiReader(io.LimitReader(resp.Body, n), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	return resp
+}
+
+// slowly has an answer come at 512 KiB in 30 s, for as long as its request stands.
+func slowly(req *http.Request, resp *http.Response) *http.Response {
+	resp.Body = io.NopCloser(&slowBody{req.Context(), resp.Body, 0})
+	return resp
+}
+
+type slowBody struct {
+	ctx  context.Context
+	from io.Reader
+	left int // of what has come
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		select {
+		case <-time.After(30 * time.Second):
+			b.left = 512 << 10
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		}
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 const (
@@ -362,6 +389,12 @@ func TestCollectGoesOnWhereATransferBroke(t *testing.T) {
 			func(_ *http.Request, b []byte) (*http.Response, error) { return brokenOff(answered(200, b), 1000), nil },
 			func(_ *http.Request, b []byte) (*http.Response, error) { return answered(200, b), nil },
 		}, []string{"", "bytes=1000-"}, ""},
+		{"a registry without ranges, that takes a minute to get there", []func(*http.Request, []byte) (*http.Response, error){
+			func(_ *http.Request, b []byte) (*http.Response, error) {
+				return brokenOff(answered(200, b), 1<<20), nil
+			},
+			func(r *http.Request, b []byte) (*http.Response, error) { return slowly(r, answered(200, b)), nil },
+		}, []string{"", "bytes=1048576-"}, ""},
 		{"it is not there for a while", []func(*http.Request, []byte) (*http.Response, error){
 			func(*http.Request, []byte) (*http.Response, error) { return nil, errors.New("refused") },
 			func(*http.Request, []byte) (*http.Response, error) { return answered(502, nil), nil },

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -126,61 +124,18 @@ func (d *download) interrupted(err error) {
 
 // open asks for what is left. The error is ErrMissing or an *Error.
 func (d *download) open() error {
-	ctx, cancel := context.WithCancel(d.ctx)
-	resp, err := d.ask(ctx)
-	if err != nil {
-		cancel()
-		return err
-	}
-	flowing := &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, cancel)}
-	d.body, d.begun = &cancelledBody{flowing, cancel}, d.offset
-	if resp.StatusCode == http.StatusOK && d.offset > 0 { // a registry without ranges
-		if n, err := io.CopyN(io.Discard, d.body, d.offset); err != nil {
-			return badGateway("upstream-cut", "the registry's answer ended after %d of %d bytes", n, d.blob.Size).because(err)
-		}
-	}
-	return nil
-}
-
-func (d *download) ask(ctx context.Context) (*http.Response, error) {
-	g := d.walk.gate
-	req := g.request(ctx, http.MethodGet, Route{Kind: Blob, Repository: d.walk.Repository, Reference: d.blob.Digest.String()}, "")
-	req.Header.Set("Accept", "*/*")
-	if d.offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
-	}
-	resp, err := g.Bodies.RoundTrip(req)
-	if err != nil {
-		return nil, errUpstream(err)
-	}
-	if err := d.usable(resp); err != nil {
-		resp.Body.Close() // and not to its end, however long it is
-		return nil, err
-	}
-	return resp, nil
-}
-
-// usable says whether an answer is the rest of the blob.
-func (d *download) usable(resp *http.Response) error {
-	left := d.blob.Size
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusPartialContent:
-		left -= d.offset
-		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.offset)) {
-			return badGateway("upstream-protocol", "the registry sent another part of %s than the one asked for", d.blob.Digest)
-		}
-	case http.StatusNotFound:
+	g, route := d.walk.gate, Route{Kind: Blob, Repository: d.walk.Repository, Reference: d.blob.Digest.String()}
+	body, size, err := g.openBlob(d.ctx, g.repo(route.Repository), route, "", d.offset)
+	switch {
+	case missing(err):
 		return ErrMissing
-	default:
-		return d.walk.gate.refused(resp)
+	case err != nil:
+		return err
+	case size >= 0 && size != d.blob.Size:
+		body.Close()
+		return badGateway("upstream-mismatch", "the registry has %d bytes where the manifest speaks of %d", size, d.blob.Size)
 	}
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return badGateway("upstream-encoding", "the registry sent %s encoded", d.blob.Digest)
-	}
-	if resp.ContentLength >= 0 && resp.ContentLength != left {
-		return badGateway("upstream-mismatch", "the registry has %d bytes where the manifest speaks of %d", resp.ContentLength, left)
-	}
+	d.body, d.begun = body, d.offset
 	return nil
 }
 
@@ -189,16 +144,4 @@ func (d *download) close() {
 		d.body.Close()
 		d.body = nil
 	}
-}
-
-// cancelledBody ends its request when it is closed.
-type cancelledBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-// Close implements io.Closer.
-func (b *cancelledBody) Close() error {
-	b.cancel()
-	return b.ReadCloser.Close()
 }

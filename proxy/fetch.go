@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +30,9 @@ func (g *gate) blobSource(repo repo, route Route, authorization string) content.
 		Keep: func(ctx context.Context, blob io.Reader) {
 			ctx, cancel := context.WithTimeout(ctx, keepBlobTimeout)
 			defer cancel()
-			g.kept(repo, route.Reference, g.putBlob(ctx, repo, route, blob))
+			g.kept(repo, route.Reference, caught(func() error {
+				return g.Cache.PutBlob(ctx, repo.name, digest.Digest(route.Reference), blob)
+			}))
 		},
 		Failed: func(err error) {
 			e := g.log.Warn()
@@ -43,29 +44,19 @@ func (g *gate) blobSource(repo repo, route Route, authorization string) content.
 	}
 }
 
-// putBlob keeps a blob.
-func (g *gate) putBlob(ctx context.Context, repo repo, route Route, blob io.Reader) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // nobody else could: this is a flight's goroutine
-			err = &panicError{p, debug.Stack()}
-		}
-	}()
-	return g.Cache.PutBlob(ctx, repo.name, digest.Digest(route.Reference), blob)
-}
-
 // openBlob begins to read a blob of the registry at offset; size is that of all of
 // it, -1 where the registry does not say. The body does not stand still for ever.
 // The error is an *Error.
 func (g *gate) openBlob(ctx context.Context, repo repo, route Route, authorization string, offset int64) (body io.ReadCloser, size int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	late := time.AfterFunc(headerTimeout, func() { cancel(context.DeadlineExceeded) })
-	defer late.Stop()
 	req := g.request(ctx, http.MethodGet, route, authorization)
 	req.Header.Set("Accept", "*/*")
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
 	resp, err := g.Bodies.RoundTrip(req)
+	late.Stop()
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -85,12 +76,24 @@ func (g *gate) openBlob(ctx context.Context, repo repo, route Route, authorizati
 	stalled := time.AfterFunc(upstreamStall, func() { cancel(nil) })
 	flowing := &cancelledBody{&flowingBody{ReadCloser: resp.Body, resp: resp, stalled: stalled}, func() { cancel(nil) }}
 	if offset > 0 && resp.StatusCode == http.StatusOK { // it knows no ranges
-		if _, err := io.CopyN(io.Discard, flowing, offset); err != nil {
+		if n, err := io.CopyN(io.Discard, flowing, offset); err != nil {
 			flowing.Close()
-			return nil, 0, errUpstream(err)
+			return nil, 0, badGateway("upstream-cut", "the registry's answer ended after %d bytes", n).because(err)
 		}
 	}
 	return flowing, size, nil
+}
+
+// cancelledBody ends its request when it is closed.
+type cancelledBody struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (b *cancelledBody) Close() error {
+	b.cancel()
+	return b.ReadCloser.Close()
 }
 
 // blobSize is the size of the whole blob of an answer that begins at offset, or at
@@ -109,6 +112,9 @@ func (g *gate) blobSize(resp *http.Response, route Route, offset int64) (int64, 
 	}
 	rest, ok := strings.CutPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset))
 	if _, total, found := strings.Cut(rest, "/"); ok && found {
+		if total == "*" { // not known (RFC 9110 section 14.4)
+			return -1, nil
+		}
 		if size, err := strconv.ParseInt(total, 10, 64); err == nil && size > offset {
 			return size, nil
 		}

@@ -54,6 +54,17 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
 
+// caught is the error of do, or its panic as one: for goroutines of their own,
+// whose panics nobody else could catch.
+func caught(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{p, debug.Stack()}
+		}
+	}()
+	return do()
+}
+
 // flight names what is done for one client by a hash, so that no credential is
 // kept.
 func (g *gate) flight(r repo, what, authorization string) string {
