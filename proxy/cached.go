@@ -35,19 +35,29 @@ func (g *gate) beforePush(r *http.Request) bool { return g.Push && r.Method == h
 // held returns a verified manifest, in one reading, from memory or the cache;
 // nil where neither has it. Whether a client may have it is another question.
 func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string) {
+	since := g.deletions.Load()
 	if m = g.manifests.Get(g.origin, r.gun, digest); m != nil {
 		if g.Cache != nil && g.Cache.UseManifest(ctx, r.name, m.Digest) && g.Offline == nil {
-			g.store(r, m, func() bool { // it could not be written, or has left
-				return g.manifests.Peek(g.origin, r.gun, digest) != nil // and was not deleted meanwhile
-			})
+			g.store(r, m, since) // it could not be written, or has left
 		}
 		return m, fromMemory
 	}
 	if m = g.stored(ctx, r, digest); m == nil {
 		return nil, ""
 	}
-	g.manifests.Put(g.origin, r.gun, m)
+	g.hold(r, m, since)
 	return m, fromStore
+}
+
+// hold has a manifest in memory that was there when so many deletions had been,
+// unless there was another since: it may be what was deleted.
+func (g *gate) hold(r repo, m *content.Manifest, since uint64) (held bool) {
+	g.manifests.Put(g.origin, r.gun, m)
+	if g.deletions.Load() == since {
+		return true
+	}
+	g.manifests.Drop(g.origin, r.gun, m.Digest)
+	return false
 }
 
 // stored is held without memory. A cache that fails is one that does not have it.
@@ -85,23 +95,27 @@ const (
 	keepBlobTimeout = time.Hour
 )
 
-// keep has a manifest kept, in the cache not while its clients wait.
-func (g *gate) keep(r repo, m *content.Manifest) {
-	g.manifests.Put(g.origin, r.gun, m)
-	if g.Cache != nil {
-		g.store(r, m, func() bool { return true })
+// keep has a manifest kept, in the cache not while its clients wait. since is as
+// for hold.
+func (g *gate) keep(r repo, m *content.Manifest, since uint64) {
+	if g.hold(r, m, since) && g.Cache != nil {
+		g.store(r, m, since)
 	}
 }
 
-// store has a manifest written to the cache, if it is still wanted then.
-func (g *gate) store(r repo, m *content.Manifest, wanted func() bool) {
-	g.flights.Later(func(ctx context.Context) {
-		if !wanted() {
+// store has a manifest written to the cache, and removed again where hold would.
+func (g *gate) store(r repo, m *content.Manifest, since uint64) {
+	g.flights.Later(int64(len(m.Body)), func(ctx context.Context) {
+		if g.deletions.Load() != since {
 			return
 		}
 		ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 		defer cancel()
-		g.kept(r, m.Digest, caught(func() error { return g.Cache.PutManifest(ctx, r.name, m) }))
+		err := caught(func() error { return g.Cache.PutManifest(ctx, r.name, m) })
+		if err == nil && g.deletions.Load() != since {
+			err = caught(func() error { return g.Cache.Drop(ctx, r.name, digest.Digest(m.Digest)) })
+		}
+		g.kept(r, m.Digest, err)
 	})
 }
 
@@ -116,6 +130,7 @@ func (g *gate) kept(r repo, digest string, err error) {
 // drop forgets what was deleted at the registry, or may have been.
 func (g *gate) drop(ctx context.Context, route Route) {
 	r := g.repo(route.Repository)
+	g.deletions.Add(1) // before it is looked what there is
 	g.manifests.Drop(g.origin, r.gun, route.Reference)
 	if !g.caches(route) {
 		return

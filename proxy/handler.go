@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -66,6 +67,7 @@ type shared struct {
 	closedNotaries  *authorisations // GUNs of which a Notary server tells nobody without credentials
 	slowTrust       *authorisations // GUNs that mode permissive has waited for in vain
 	manifests       *content.Manifests
+	deletions       *atomic.Uint64 // how many may have left manifests and caches behind
 	flights         *content.Flights
 	log             zerolog.Logger
 	uploads         *uploadTokens
@@ -103,11 +105,11 @@ func New(opts Options) *Handler {
 
 func newShared(opts Options) *shared {
 	clients, notaries, manifests, verdicts := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes), newVerdicts()
-	uploads := newUploadTokens(opts.UploadKeys, opts.Now)
+	uploads, deletions := newUploadTokens(opts.UploadKeys, opts.Now), new(atomic.Uint64)
 	if opts.Before != nil {
 		before := opts.Before.shared
 		clients, notaries, manifests, verdicts = before.auth.remembered, before.closedNotaries.remembered, before.manifests, before.verdicts
-		uploads = before.uploads
+		uploads, deletions = before.uploads, before.deletions
 	}
 	return &shared{
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
@@ -118,6 +120,7 @@ func newShared(opts Options) *shared {
 		keptFiles:       semaphore.NewWeighted(maxKeptFiles),
 		verdicts:        verdicts,
 		manifests:       manifests,
+		deletions:       deletions,
 		flights:         opts.Flights,
 		log:             opts.Log,
 		uploads:         uploads,

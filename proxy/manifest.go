@@ -137,6 +137,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	if m := g.manifests.Peek(g.origin, r.gun, digest); m != nil && (!g.Passthrough || g.auth.known(g.origin, r.gun, authorization)) {
 		return m, nil // another flight has just landed
 	}
+	since := g.deletions.Load()
 	route := Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}
 	resp, err := g.askForManifest(ctx, route, authorization, errNotInRegistry(digest))
 	if err != nil {
@@ -147,7 +148,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	if err != nil {
 		return nil, err
 	}
-	g.keep(r, m)
+	g.keep(r, m, since)
 	if g.Passthrough {
 		g.auth.remember(g.origin, r.gun, authorization)
 	}

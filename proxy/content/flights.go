@@ -24,7 +24,7 @@ type Source struct {
 	Open func(ctx context.Context, offset int64) (body io.ReadCloser, size int64, err error)
 	// Keep is given the whole blob, verified, after the last byte has come, while
 	// others may still be reading; readers that come meanwhile join. Nil: it is not
-	// kept.
+	// kept, nor where too many wait for that.
 	Keep func(ctx context.Context, blob io.Reader)
 	// Failed, when not nil, is told why a fetch that had begun did not bring the whole
 	// blob; not that nobody wanted it any more, nor what is the spool's fault.
@@ -44,9 +44,14 @@ type FlightsOptions struct {
 const (
 	defaultLinger = 10 * time.Second
 	// maxKeeping bounds how many are kept at once: some drivers hold megabytes of
-	// each. maxWaiting bounds those that wait for it besides flights.
-	maxKeeping = 8
-	maxWaiting = 256
+	// each. maxWaiting bounds those that wait for it, each with an open file or a
+	// manifest, and maxWaitingBytes the manifests: a driver may stand still.
+	maxKeeping      = 8
+	maxWaiting      = 256
+	maxWaitingBytes = 64 << 20
+	// maxLonely bounds the flights that go on without a reader: clients that begin
+	// and hang up must not leave more of them behind than that.
+	maxLonely = 64
 	// closeGrace is how long what is being kept is waited for at the end.
 	closeGrace = 10 * time.Second
 )
@@ -59,7 +64,9 @@ type Flights struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	keeping *semaphore.Weighted
-	waiting atomic.Int64
+	waiting *semaphore.Weighted
+	pending *semaphore.Weighted // bytes that Later was given
+	lonely  *semaphore.Weighted
 	readers atomic.Int64
 	spooled atomic.Int64
 
@@ -83,7 +90,11 @@ func NewFlights(opts FlightsOptions) *Flights {
 	if opts.OnSpoolError == nil {
 		opts.OnSpoolError = func(error) {}
 	}
-	f := &Flights{opts: opts, byKey: map[string]*flight{}, keeping: semaphore.NewWeighted(maxKeeping)}
+	f := &Flights{
+		opts: opts, byKey: map[string]*flight{},
+		keeping: semaphore.NewWeighted(maxKeeping), waiting: semaphore.NewWeighted(maxWaiting),
+		pending: semaphore.NewWeighted(maxWaitingBytes), lonely: semaphore.NewWeighted(maxLonely),
+	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	return f
 }
@@ -152,17 +163,21 @@ func (f *Flights) Drop(ctx context.Context, key string) {
 	}
 }
 
-// Later has something small kept, not while its caller waits, unless too much is
-// waiting already. It reports whether it will be.
-func (f *Flights) Later(keep func(ctx context.Context)) bool {
+// Later has something of size bytes in memory kept, not while its caller waits,
+// unless too much is waiting already. It reports whether it will be.
+func (f *Flights) Later(size int64, keep func(ctx context.Context)) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || f.waiting.Load() >= maxWaiting {
+	if f.closed || !f.pending.TryAcquire(size) {
 		return false
 	}
-	f.waiting.Add(1)
+	if !f.waiting.TryAcquire(1) {
+		f.pending.Release(size)
+		return false
+	}
 	f.running.Go(func() {
-		defer f.waiting.Add(-1)
+		defer f.pending.Release(size)
+		defer f.waiting.Release(1)
 		f.keep(keep)
 	})
 	return true
@@ -201,7 +216,8 @@ func (f *Flights) depart(ctx context.Context, key string, want digest.Digest, sr
 		defer fl.done()
 		defer f.forget(key, fl)
 		defer close(fl.kept)
-		if fl.fetch(ctx, src) && src.Keep != nil {
+		if fl.fetch(ctx, src) && src.Keep != nil && f.waiting.TryAcquire(1) {
+			defer f.waiting.Release(1)
 			f.keep(func(ctx context.Context) { fl.keep(ctx, src) })
 		}
 	})
@@ -387,9 +403,7 @@ func (fl *flight) board() bool {
 	}
 	fl.readers++
 	fl.of.readers.Add(1)
-	if fl.lonely != nil {
-		fl.lonely.Stop()
-	}
+	fl.accompanied()
 	return true
 }
 
@@ -413,11 +427,37 @@ func (fl *flight) leave() {
 	fl.readers--
 	fl.of.readers.Add(-1)
 	if fl.readers == 0 && fl.over == nil {
-		fl.lonely = time.AfterFunc(fl.of.opts.Linger, func() {
-			fl.abandon(func() bool { return fl.readers == 0 })
-		})
+		fl.linger()
 	}
 	fl.closeUnread()
+}
+
+// linger ends the fetch if nobody comes, at once where too many are going on like
+// that. fl.mu is held.
+func (fl *flight) linger() {
+	if !fl.of.lonely.TryAcquire(1) {
+		fl.end()
+		return
+	}
+	fl.lonely = time.AfterFunc(fl.of.opts.Linger, func() {
+		fl.abandon(func() bool { return fl.readers == 0 })
+	})
+}
+
+// accompanied takes linger back. fl.mu is held.
+func (fl *flight) accompanied() {
+	if fl.lonely != nil {
+		fl.lonely.Stop()
+		fl.lonely = nil
+		fl.of.lonely.Release(1)
+	}
+}
+
+// end ends the fetch. fl.mu is held.
+func (fl *flight) end() {
+	fl.over = errAbandoned
+	fl.changed()
+	fl.cancel()
 }
 
 // abandon ends a fetch that is still going on, where that holds under fl.mu.
@@ -425,9 +465,7 @@ func (fl *flight) abandon(where func() bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if fl.over == nil && where() {
-		fl.over = errAbandoned
-		fl.changed()
-		fl.cancel()
+		fl.end()
 	}
 }
 
@@ -436,9 +474,7 @@ func (fl *flight) done() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.ended = true
-	if fl.lonely != nil {
-		fl.lonely.Stop()
-	}
+	fl.accompanied()
 	fl.closeUnread()
 }
 

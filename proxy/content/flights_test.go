@@ -449,7 +449,7 @@ func TestAfterCloseNothingBegins(t *testing.T) {
 	if _, _, err := f.Join(t.Context(), "key", w.digest(), w.source()); !errors.Is(err, ErrSpool) {
 		t.Error(err)
 	}
-	if f.Later(func(context.Context) {}) {
+	if f.Later(1, func(context.Context) {}) {
 		t.Error("something is kept later")
 	}
 }

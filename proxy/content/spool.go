@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // ErrSpool: bytes under way cannot be written to this machine's disk.
@@ -45,6 +46,9 @@ const (
 type DirSpool struct {
 	dir  string
 	free func(dir string) (free, total int64, err error) // bytes
+
+	mu      sync.Mutex
+	granted int64 // bytes that files may still write
 }
 
 // NewDirSpool returns a spool in dir, which is made where it is missing, for this
@@ -58,7 +62,7 @@ func NewDirSpool(dir string) (*DirSpool, error) {
 
 // Create implements Spool.
 func (s *DirSpool) Create() (SpoolFile, error) {
-	if err := s.room(0); err != nil {
+	if err := s.grant(0); err != nil {
 		return nil, err
 	}
 	file, err := os.CreateTemp(s.dir, "blob-")
@@ -77,43 +81,71 @@ func (s *DirSpool) Create() (SpoolFile, error) {
 	return &dirFile{File: file, spool: s}, nil
 }
 
-// room is an error where the file system would not have its reserve free after n
-// more bytes.
-func (s *DirSpool) room(n int64) error {
+// grant lets a file write n more bytes. The error says that the file system would
+// not have its reserve free after that and all that others may still write.
+func (s *DirSpool) grant(n int64) error {
 	free, total, err := s.free(s.dir)
 	if err != nil {
 		return err
 	}
-	if reserve := min(total/reserveShare, maxReserve); free-n < reserve {
-		return fmt.Errorf("%s: %d bytes are free, %d are needed, and %d stay free", filepath.Clean(s.dir), free, n, reserve)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reserve := min(total/reserveShare, maxReserve)
+	if n > free || free-n-s.granted < reserve {
+		return fmt.Errorf("%s: %d bytes are free and others are promised %d of them; %d are needed, and %d stay free", filepath.Clean(s.dir), free, s.granted, n, reserve)
 	}
+	s.granted += n
 	return nil
 }
 
-// dirFile looks every now and then whether there is still room: others write to
-// the file system too.
+// take notes that n bytes of a grant were written, or will not be.
+func (s *DirSpool) take(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.granted -= n
+}
+
+// dirFile writes what it was granted: all of a blob whose size is known, else a
+// piece after the other. It looks every now and then whether there is still room
+// for it, since others write to the file system too.
 type dirFile struct {
 	*os.File
-	spool    *DirSpool
-	expected int64 // bytes still to come, as far as is known
-	unseen   int   // bytes since the last look
+	spool   *DirSpool
+	granted int64 // bytes still to be written
+	unseen  int64 // bytes since the last look
 }
 
 // Expect implements SpoolFile.
-func (f *dirFile) Expect(size int64) error {
-	f.expected = size
-	return f.spool.room(size)
+func (f *dirFile) Expect(size int64) error { return f.grant(size) }
+
+func (f *dirFile) grant(n int64) error {
+	if err := f.spool.grant(n); err != nil {
+		return err
+	}
+	f.granted += n
+	f.unseen = 0
+	return nil
 }
 
 // Write implements io.Writer.
 func (f *dirFile) Write(p []byte) (int, error) {
-	if f.unseen += len(p); f.unseen >= lookEvery {
-		f.unseen = 0
-		if err := f.spool.room(max(f.expected, int64(len(p)))); err != nil {
+	more := max(int64(len(p))-f.granted, 0)
+	if more > 0 {
+		more = max(more, lookEvery)
+	}
+	if f.unseen += int64(len(p)); more > 0 || f.unseen >= lookEvery {
+		if err := f.grant(more); err != nil {
 			return 0, err
 		}
 	}
 	n, err := f.File.Write(p)
-	f.expected = max(f.expected-int64(n), 0)
+	f.granted -= int64(n)
+	f.spool.take(int64(n))
 	return n, err
+}
+
+// Close implements io.Closer.
+func (f *dirFile) Close() error {
+	f.spool.take(f.granted)
+	return f.File.Close()
 }

@@ -58,6 +58,7 @@ type Store struct {
 	counts counts
 	wake   chan struct{} // to Run: what was added may have passed the bound
 	pinned atomic.Uint64 // how often pins were written
+	still  atomic.Int64  // until when nobody looks, in nanoseconds of Unix time
 
 	sweeping sync.Mutex // held by Sweep
 
@@ -99,7 +100,7 @@ func (s *Store) lock(d digest.Digest) *sync.RWMutex {
 // wraps ErrNotCached where the store does not have it; any other says why what
 // is there cannot be served, ErrDigest that its bytes are not those of d.
 func (s *Store) Manifest(ctx context.Context, repository string, d digest.Digest) (*Manifest, error) {
-	m, err := s.manifest(ctx, repository, d)
+	m, err := look(ctx, s, func(ctx context.Context) (*Manifest, error) { return s.manifest(ctx, repository, d) })
 	s.counts.read(err)
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s of %q: %w", d, repository, err)
@@ -196,7 +197,7 @@ func (s *Store) putManifest(ctx context.Context, repository string, m *Manifest)
 // store does not have it; any other says why it cannot be served. That its
 // bytes are those of d was checked when they were stored, and is not here (Open).
 func (s *Store) Blob(ctx context.Context, repository string, d digest.Digest) (*Blob, error) {
-	b, err := s.blob(ctx, repository, d)
+	b, err := look(ctx, s, func(ctx context.Context) (*Blob, error) { return s.blob(ctx, repository, d) })
 	s.counts.read(err)
 	if err != nil {
 		return nil, fmt.Errorf("blob %s of %q: %w", d, repository, err)

@@ -108,7 +108,7 @@ func (s *Store) renew(ctx context.Context, l link) (missing bool) {
 		return false // it may be being removed; the next use tells
 	}
 	lock.RUnlock()
-	err := s.write(ctx, l, s.renewAfter())
+	_, err := look(ctx, s, func(ctx context.Context) (bool, error) { return true, s.write(ctx, l, s.renewAfter()) })
 	s.counts.failed(gone(err))
 	return absent(err)
 }
@@ -120,6 +120,7 @@ func (s *Store) write(ctx context.Context, l link, older time.Duration) error {
 	lock.RLock()
 	defer lock.RUnlock()
 	now := s.o.Now()
+	s.uses.wrote(l, now, now) // or will be: others who use it do not wait for that
 	info, err := s.o.Driver.Stat(ctx, l.path())
 	if err == nil && now.Sub(info.ModTime()) < older {
 		s.uses.wrote(l, now, info.ModTime())
