@@ -342,3 +342,56 @@ func TestAManifestThatCouldNotBeKept(t *testing.T) {
 	}
 	t.Error("it is not kept")
 }
+
+// TestWhatIsDeletedWhileItIsFetchedIsNotKept, wherever the fetch is.
+func TestWhatIsDeletedWhileItIsFetchedIsNotKept(t *testing.T) {
+	for _, kind := range []string{"manifests", "blobs"} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, nil)
+			one := w.push("acme/app", "1.0", "one")
+			c := w.cached(t, proxy.Options{}, func(reg *proxy.Registry) { reg.Passthrough, reg.Push = true, true })
+			path, body := "/v2/acme/app/manifests/"+one.digest, one.body
+			if kind == "blobs" {
+				var digest string
+				body, digest = bytesOf(1, 5000)
+				path = blobPath(digest)
+			}
+			begun, goOn := make(chan struct{}), make(chan struct{})
+			w.upstream.lie(func(w http.ResponseWriter, r *http.Request) {
+				switch r.Method {
+				case http.MethodDelete:
+					w.WriteHeader(202)
+				case http.MethodGet:
+					close(begun)
+					<-goOn
+					fallthrough
+				default:
+					w.Header().Set("Content-Type", dockerV2)
+					http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+				}
+			})
+			first := make(chan answer)
+			go func() { a, _ := c.try("GET", path); first <- a }()
+			<-begun
+			if a := c.send("DELETE", path, ""); a.status != 202 {
+				t.Errorf("DELETE: got %v", a)
+			}
+			close(goOn)
+			if a := <-first; a.status != 200 || !bytes.Equal(a.body, body) {
+				t.Errorf("who asked before: got %v", a)
+			}
+			w.upstream.lie(func(w http.ResponseWriter, r *http.Request) { // what is there is proven by anything
+				if r.Method == http.MethodGet {
+					w.WriteHeader(404)
+				}
+			})
+			if a := c.get(path); a.status != 404 {
+				t.Errorf("afterwards: got %v", a)
+			}
+			c.settle()
+			if stats, err := c.store.Sweep(t.Context()); err != nil || stats.Links != 0 {
+				t.Errorf("kept: %+v, %v", stats, err)
+			}
+		})
+	}
+}
