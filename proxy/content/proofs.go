@@ -45,7 +45,9 @@ func (p *proofs) done(d digest.Digest, now time.Time) {
 // they were written anew since. Links to them stay: they are a miss until
 // somebody puts the bytes again.
 func (s *Store) damaged(d digest.Digest, written time.Time) {
-	removed, err := s.removeData(context.Background(), asSum(d), written.Equal)
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // a client waits
+	defer cancel()
+	removed, err := s.removeData(ctx, asSum(d), written.Equal)
 	s.counts.failed(err)
 	if !removed {
 		return
