@@ -211,6 +211,23 @@ func TestWhatAReplicaForgetsStandsNowhere(t *testing.T) {
 	}
 }
 
+// TestWhatIsVerifiedAfterAForgetStands like any other: the next update goes on from
+// there, and asks for nothing twice.
+func TestWhatIsVerifiedAfterAForgetStands(t *testing.T) {
+	for name, change := range map[string]func(*notary.Options){"in memory": keptIn(newStore()), "on a storage": storedOn(t, inmemory.New())} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := lyingWorld(t)
+			s := w.source(change)
+			w.verified(s, nil)
+			forget(t, s, w.GUN)
+			snap := w.verified(s, nil)
+			w.Asked()
+			w.verified(s, snap)
+			w.wantAsked("timestamp.json")
+		})
+	}
+}
+
 func TestForgetSaysWhenItFails(t *testing.T) {
 	w := newWorld(t)
 	failed := errors.New("disk full")

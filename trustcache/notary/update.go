@@ -137,6 +137,9 @@ func (u *update) unchanged(ts *timestampFile) bool {
 func (u *update) conclude(ts *timestampFile, m *memo) (trustcache.Contents, error) {
 	m.root, m.anchor, m.vouched, m.rootPolled = u.root.rootHead, u.anchor.rootHead, u.vouched, u.now
 	m.counted, m.terms = u.floors.count(m.policy, m.roles), u.source.opts.terms()
+	if u.loaded != nil {
+		m.epoch = u.loaded.Epoch // which Save keeps, or refuses
+	}
 	switch polled := u.rootAdvanced || u.rootPolled; {
 	case u.memo != nil && !polled:
 		m.rootPolled = u.memo.rootPolled
