@@ -75,7 +75,9 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	for _, reg := range cfg.Registries {
 		made, rp, err := l.assembleRegistry(reg, rules)
 		if err == nil && l.caching != nil && (reg.Cache != nil || reg.Offline != nil) {
-			rp.cache, err = l.caching.cache(reg, before)
+			if err = closeContent(cfg.Storage); err == nil {
+				rp.cache, err = l.caching.cache(reg, before)
+			}
 		}
 		p.registries = append(p.registries, rp)
 		if err != nil {

@@ -55,6 +55,9 @@ func openSite(cfg *config.Config) (*site, error) {
 	if err := checkOwner(cfg.Storage); err != nil {
 		return nil, err
 	}
+	if err := closeContent(cfg.Storage); err != nil {
+		return nil, err
+	}
 	if s.driver, err = openDriver(cfg.Storage); err != nil {
 		return nil, err
 	}

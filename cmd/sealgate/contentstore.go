@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/sealgate/sealgate/config"
@@ -20,6 +23,20 @@ func contentOptions(d driver.StorageDriver, reg config.Registry) content.StoreOp
 		opts.MaxSize, opts.TTL = reg.Cache.MaxSize, reg.Cache.TTL
 	}
 	return opts
+}
+
+// closeContent makes the directory of all content, where there is none, for this
+// user alone: what is in private registries is in it, and the filesystem driver
+// makes files that everybody may read.
+func closeContent(s config.Storage) error {
+	root := s.RootDirectory()
+	if root == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(root, filepath.FromSlash(content.Top)), 0o700); err != nil {
+		return fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
+	}
+	return nil
 }
 
 // checkCache says why no other process than the server can see the cache of a
@@ -43,6 +60,9 @@ func openCache(ctx context.Context, cfg *config.Config, reg config.Registry) (*c
 		return nil, err
 	}
 	if err := checkOwner(cfg.Storage); err != nil {
+		return nil, err
+	}
+	if err := closeContent(cfg.Storage); err != nil {
 		return nil, err
 	}
 	return readCache(ctx, cfg, reg)

@@ -35,7 +35,7 @@ func Pack(ctx context.Context, dir, name string, progress func(done, total int64
 			progress(done, total)
 		}
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".partial-")
+	temporary, err := createTemporary(filepath.Dir(name), "."+filepath.Base(name)+partialPrefix)
 	if err != nil {
 		return err
 	}

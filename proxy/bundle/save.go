@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -46,7 +47,7 @@ func NewWriter(dir string) (*Writer, error) {
 		}
 	}
 	for _, sub := range []string{blobsDir, trustDir} {
-		if err := os.MkdirAll(w.path(sub), 0o755); err != nil {
+		if err := os.MkdirAll(w.path(sub), 0o777); err != nil { // and the umask
 			return nil, err
 		}
 	}
@@ -118,7 +119,7 @@ func (w *Writer) PutBlob(ctx context.Context, d digest.Digest, _ int64, r io.Rea
 
 // write writes a file that is called by its sha256, whole or not at all.
 func (w *Writer) write(ctx context.Context, name string, r io.Reader) error {
-	temporary, err := os.CreateTemp(w.path(path.Dir(name)), ".partial-")
+	temporary, err := createTemporary(w.path(path.Dir(name)), partialPrefix)
 	if err != nil {
 		return err
 	}
@@ -130,12 +131,18 @@ func (w *Writer) write(ctx context.Context, name string, r io.Reader) error {
 	return place(temporary, w.path(name), err)
 }
 
+// partialPrefix begins the names of files that are being written.
+const partialPrefix = ".partial-"
+
+// createTemporary is os.CreateTemp for a file that is to stay: who may read it is
+// for the user's umask to say, since images may be of a private registry.
+func createTemporary(dir, prefix string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, prefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+}
+
 // place gives a file that was written its name, unless err says that it must not
 // have it.
 func place(temporary *os.File, name string, err error) error {
-	if err == nil {
-		err = temporary.Chmod(0o644)
-	}
 	if err == nil {
 		err = temporary.Sync()
 	}
@@ -255,7 +262,7 @@ func (w *Writer) seal(catalog *Catalog) error {
 		name string
 		raw  []byte
 	}{{layoutName, layout}, {indexName, indexed}, {catalogName, catalogued}} {
-		temporary, err := os.CreateTemp(w.path(path.Dir(trustDir)), ".partial-")
+		temporary, err := createTemporary(w.path(path.Dir(trustDir)), partialPrefix)
 		if err != nil {
 			return err
 		}
@@ -277,7 +284,7 @@ func (w *Writer) prune(kept map[string]bool) error {
 		}
 		for _, e := range entries {
 			name := dir + "/" + e.Name()
-			if kept[name] || !ours(name) && !strings.HasPrefix(e.Name(), ".partial-") {
+			if kept[name] || !ours(name) && !strings.HasPrefix(e.Name(), partialPrefix) {
 				continue
 			}
 			if err := os.Remove(w.path(name)); err != nil {

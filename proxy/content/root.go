@@ -11,15 +11,15 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 )
 
-// top is where the content of all registries is, one directory for each.
-const top = "/sealgate/content"
+// Top is where the content of all registries is, one directory for each.
+const Top = "/sealgate/content"
 
 // Root is the part of d that is the content of one registry: that of its name
 // in proxy.yaml and its upstream, "" for an offline one. Registries share
 // nothing: what one holds can neither be served nor evicted by another.
 func Root(d driver.StorageDriver, registry, upstream string) driver.StorageDriver {
 	sum := sha256.Sum256([]byte(registry + "\x00" + upstream))
-	return &rooted{d, top + "/" + hex.EncodeToString(sum[:16])}
+	return &rooted{d, Top + "/" + hex.EncodeToString(sum[:16])}
 }
 
 // rooted is the part of a driver below a directory, which is its "/".
