@@ -135,6 +135,8 @@ func (g *gate) drop(ctx context.Context, route Route) {
 	if !g.caches(route) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
+	defer cancel()
 	g.flights.Drop(ctx, g.blobKey(r, route.Reference))
 	if err := g.Cache.Drop(ctx, r.name, digest.Digest(route.Reference)); err != nil {
 		g.log.Error().Str("registry", g.Name).Str("repository", r.name).Str("digest", route.Reference).Err(err).Msg("what was deleted stays in the cache")

@@ -76,10 +76,10 @@ func indexTar(from io.ReaderAt, size int64) (map[string]span, error) {
 		if err != nil {
 			return nil, err
 		}
-		end = position + (header.Size+tarBlock-1)/tarBlock*tarBlock
-		if end > size {
+		if header.Size > size-position {
 			return nil, malformed("the archive is truncated within %q", name)
 		}
+		end = position + (header.Size+tarBlock-1)/tarBlock*tarBlock
 		if !ours(name) || header.Typeflag == tar.TypeDir {
 			continue
 		}
