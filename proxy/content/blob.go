@@ -46,17 +46,15 @@ func (b *Blob) Open(ctx context.Context, offset int64) (io.ReadCloser, error) {
 func (b *Blob) open(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	proves := offset == 0 && b.store.proofs.due(b.Digest, b.store.o.Now())
 	var written time.Time
-	r, err := openPatiently(ctx, func(ctx context.Context) (io.ReadCloser, error) {
-		if proves {
-			info, err := b.store.o.Driver.Stat(ctx, dataPath(b.Digest))
-			if err != nil {
-				return nil, err
-			}
-			written = info.ModTime()
+	if proves {
+		info, err := b.store.o.Driver.Stat(ctx, dataPath(b.Digest))
+		if err != nil {
+			return nil, err
 		}
-		// Not the library's reader: it takes a buffer of 4 MiB.
-		return b.store.o.Driver.Reader(ctx, dataPath(b.Digest), offset)
-	})
+		written = info.ModTime()
+	}
+	// Not the library's reader: it takes a buffer of 4 MiB.
+	r, err := b.store.o.Driver.Reader(ctx, dataPath(b.Digest), offset)
 	if err != nil {
 		return nil, err
 	}
