@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -47,6 +48,9 @@ func (l *lab) crowd(ctx context.Context, r *results) error {
 		if err != nil {
 			return fmt.Errorf("%s blobs for %d clients: %w", what, crowdClients, err)
 		}
+		if what == "cached" && result.reads > 0 {
+			return fmt.Errorf("%d blobs were not in the cache", result.reads)
+		}
 		result.what = what
 		r.crowd = append(r.crowd, result)
 		r.settings.progress("%d clients, %s blobs: peak RSS %s, %d reads of the registry, %s", crowdClients, what, mebibytes(float64(result.rss)), result.reads, result.took.Round(time.Second))
@@ -66,10 +70,10 @@ func (l *lab) serveCrowd(ctx context.Context, q *quarry, size int64) (result cro
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	before, begin := q.reads.Load(), time.Now()
-	group, ctx := errgroup.WithContext(ctx)
+	group, reading := errgroup.WithContext(ctx)
 	for i := range crowdClients {
 		group.Go(func() error {
-			n, err := l.drain(ctx, client, gate.url+q.paths[i%len(q.paths)])
+			n, err := l.drain(reading, client, gate.url+q.paths[i%len(q.paths)])
 			if err == nil && n != size {
 				err = fmt.Errorf("%d bytes of %d", n, size)
 			}
@@ -80,8 +84,25 @@ func (l *lab) serveCrowd(ctx context.Context, q *quarry, size int64) (result cro
 		return result, err
 	}
 	result.reads, result.took = q.reads.Load()-before, time.Since(begin)
+	if err := l.kept(ctx, len(q.paths)); err != nil {
+		return result, err
+	}
 	result.rss, err = gate.peakRSS()
 	return result, err
+}
+
+// kept waits until the crowd's Sealgate has so many blobs in its store, which is
+// after its clients have them.
+func (l *lab) kept(ctx context.Context, blobs int) error {
+	pattern := filepath.Join(l.dir, "crowd-store/sealgate/content/*/docker/registry/v2/blobs/sha256/*/*/data")
+	var there []string
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		there, _ = filepath.Glob(pattern) // the pattern is good
+		if len(there) >= blobs {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d of %d blobs are in the store", len(there), blobs)
 }
 
 // room is how many different blobs of a size the temporary directory has room
