@@ -16,13 +16,13 @@ import (
 )
 
 // tiny makes directories of a gate's file systems of their own of this size,
-// which hold 16 MiB, until the world ends.
+// which hold 8 MiB, until the world ends.
 func (w *world) tiny(t *testing.T, directory string) {
 	t.Helper()
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, "size=16m,mode=700"); err != nil {
+	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, "size=8m,mode=700"); err != nil {
 		t.Fatal(err)
 	}
 	w.atEnd(func() { _ = syscall.Unmount(directory, syscall.MNT_DETACH) })
@@ -53,7 +53,7 @@ func fill(t *testing.T, directory string) (empty func()) {
 // else than what it is.
 func TestAFullDiskFailsNoPull(t *testing.T) {
 	t.Parallel()
-	const images, pullers, size = 6, 8, 2 << 20
+	const images, pullers, size = 6, 6, 1 << 20
 	for name, full := range map[string][]string{
 		"the spool":               {"state"},
 		"the cache":               {"store"},
@@ -111,7 +111,7 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 			for _, e := range empty {
 				e()
 			}
-			pullAll("it fills up") // 24 MiB into 16, where it is the cache
+			pullAll("it fills up") // 12 MiB into 8, where it is the cache
 			w.wantSound(t, registry, blobs...)
 
 			// Room again, as an operator makes it.
