@@ -11,7 +11,7 @@ import (
 // is being read is its reader's to give up.
 const (
 	// patience is how long a look may take.
-	patience = 5 * time.Second
+	patience = 10 * time.Second
 	// pause is how long nobody looks after a look that took longer.
 	pause = 10 * time.Second
 )
