@@ -310,7 +310,7 @@ func (v *validator) cache(key string, r *Registry) {
 	v.require("state-dir", v.c.StateDir != "" || r.Offline != nil || v.suspect("storage"),
 		"is missing: %s needs it for the blobs that are being fetched (the default is the rootdirectory of storage.filesystem)", key)
 	v.require(child(key, "max-size"), c.MaxSize == 0 || v.c.Storage.Driver == Filesystem || v.suspect("storage"),
-		"needs storage.filesystem: with %s, which others may be using at the same time, ttl alone says how long content stays", v.c.Storage.Driver)
+		"needs storage.filesystem: with %s only ttl says how long content stays", v.c.Storage.Driver)
 	v.require(child(key, "ttl"), c.TTL >= 0, "must be 0 or more, got %s", c.TTL)
 }
 

@@ -67,3 +67,13 @@ func TestDecide(t *testing.T) {
 		})
 	}
 }
+
+func TestWhyTrustCannotBeJudgedIsForTheLogAlone(t *testing.T) {
+	underneath := errors.New("write /var/lib/sealgate/x: no space left on device")
+	for _, class := range []error{trustcache.ErrStore, trustcache.ErrRefused} {
+		d := proxy.Decide(gun("acme/app"), "1.0", trustcache.View{}, trustcache.WithCause(class, underneath)).Denial
+		if d == nil || d.Message != class.Error() || !errors.Is(d.Cause, underneath) {
+			t.Errorf("%v: got %+v, want the cause beside the message", class, d)
+		}
+	}
+}

@@ -182,11 +182,11 @@ func errTrust(gun string, err error) *Error {
 	case errors.Is(err, trustcache.ErrVanished):
 		return unavailable("vanished", err)
 	case errors.Is(err, trustcache.ErrRefused):
-		return unavailable("notary-refused", err)
+		return unavailable("notary-refused", err).because(trustcache.Cause(err))
 	case errors.Is(err, trustcache.ErrUnreachable):
 		return unavailable("unreachable", err)
 	case errors.Is(err, trustcache.ErrStore):
-		return unavailable("store", err)
+		return unavailable("store", err).because(trustcache.Cause(err))
 	}
 	return unavailable("trust-error", fmt.Errorf("trust data of %s cannot be judged", gun)).because(err)
 }

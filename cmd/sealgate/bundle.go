@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/sealgate/sealgate/proxy/bundle"
@@ -30,8 +31,11 @@ func oneBundle(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// openBundle opens a bundle for a command.
+// openBundle opens a bundle for a command; an error names it.
 func openBundle(name string) (*bundle.Bundle, error) {
 	b, err := bundle.Open(name)
-	return b, failed(err)
+	if err != nil {
+		return nil, failed(fmt.Errorf("%s: %w", name, err))
+	}
+	return b, nil
 }

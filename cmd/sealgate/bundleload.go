@@ -52,7 +52,7 @@ configuration.`,
 func loadBundle(ctx context.Context, cfg *config.Config, name string, stdout, stderr io.Writer) (err error) {
 	b, err := openBundle(name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	s, err := openSite(cfg)

@@ -64,6 +64,9 @@ Exit codes: 0 all of it is saved, 1 nothing is, 2 bad usage or configuration.`,
 		if *output == "" {
 			return usage("--output is missing: where to, as in -o site.tar")
 		}
+		if info, err := os.Stat(*output); err == nil && !info.IsDir() && !strings.HasSuffix(*output, archiveSuffix) {
+			return usage("--output: %s is no directory, and no archive, whose name ends in %s", *output, archiveSuffix)
+		}
 		for _, s := range selections {
 			if reg := cfg.Registries[s.registry]; reg.Notary.URL == nil {
 				return usage("%s has no notary.url in the configuration: nothing of it is signed, and only signed tags are saved", reg.Name)
@@ -99,8 +102,10 @@ func (s *saving) close() {
 	}
 }
 
-// partial is the directory that an archive is made from.
-const partial = ".partial"
+const (
+	archiveSuffix = ".tar"     // what tells an archive from a directory
+	partial       = ".partial" // of the directory that an archive is made from
+)
 
 // directory is where the bundle is made.
 func (s *saving) directory() string {
@@ -115,7 +120,7 @@ func (s *saving) archive() bool {
 	if info, err := os.Stat(s.output); err == nil && info.IsDir() {
 		return false
 	}
-	return strings.HasSuffix(s.output, ".tar")
+	return strings.HasSuffix(s.output, archiveSuffix)
 }
 
 // run saves all or fails: what is carried away has to be all that was asked for.

@@ -381,7 +381,7 @@ func (r *inspectReport) print(w io.Writer) error {
 		if r.Tag.Digest != "" && r.Tag.Verdict == "visible" {
 			fmt.Fprintf(w, "\n  digest   %s\n  role     %s\n  signers  %s\n", r.Tag.Digest, r.Tag.Role, strings.Join(r.Tag.Signers, ", "))
 			if r.Cache != nil {
-				r.Cache.print(w)
+				r.Cache.print(w, r.Offline != nil)
 			}
 		} else {
 			fmt.Fprintf(w, ": %s\n", r.Tag.Why)

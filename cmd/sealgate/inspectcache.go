@@ -66,8 +66,13 @@ func (c *inspectCache) look(ctx context.Context, store *content.Store, repositor
 	return nil
 }
 
-func (c *inspectCache) print(w io.Writer) {
-	said := "not this manifest"
+// print says it; what is missing comes by warming, or with a bundle where the
+// registry is offline, whose clients get a 404 until then.
+func (c *inspectCache) print(w io.Writer, offline bool) {
+	said, renew := "not this manifest", "warm it again"
+	if offline {
+		said, renew = "not this manifest: clients get 404 until a bundle brings it", "load a bundle with it"
+	}
 	if c.Manifest {
 		said = "the manifest is in it"
 	}
@@ -76,9 +81,9 @@ func (c *inspectCache) print(w io.Writer) {
 	}
 	switch {
 	case c.Outdated:
-		said += ", of what was signed before: warm it again"
+		said += ", of what was signed before: " + renew
 	case c.Missing > 0:
-		said += fmt.Sprintf(", %d of them missing: warm it again", c.Missing)
+		said += fmt.Sprintf(", %d of them missing: %s", c.Missing, renew)
 	}
 	if c.Error != "" {
 		said = "cannot be read: " + c.Error

@@ -83,7 +83,7 @@ func TestInspectOfAnOfflineRegistry(t *testing.T) {
 			}
 		}
 	}
-	inspect(0, "demo/app:1.0", "VISIBLE", "offline, with a grace of 480h0m0s\n")
+	inspect(0, "demo/app:1.0", "VISIBLE", "offline, with a grace of 480h0m0s\n", "cache    not this manifest: clients get 404 until a bundle brings it\n")
 	inspect(0, "demo/app", "  loaded: 20", "lowest versions accepted", "stands until")
 	inspect(exitFailed, "demo/app:nightly", "HIDDEN", "no trust data for tag")
 	inspect(exitFailed, "demo/never-signed:1", "HIDDEN", "no bundle with it has been loaded")
@@ -236,6 +236,14 @@ content-trust: {mode: enforced, trust-pinning: {root-keys: {"%s/*": [%s]}}}
 	defer inst.close()
 	if w := get(inst, signedTag); w.Code != 404 {
 		t.Errorf("before: got %d %s", w.Code, w.Body)
+	}
+	damaged := filepath.Join(dir, "damaged.tar")
+	mustWrite(t, damaged, "no archive")
+	if code, _, stderr := call(t, "bundle", "load", "--config", there, damaged); code != exitFailed || !strings.Contains(stderr, damaged+": not a bundle that can be used") {
+		t.Errorf("load of a damaged one: exit %d: %s", code, stderr)
+	}
+	if code, _, stderr := call(t, "bundle", "save", "--config", here, "-o", here, storyName+"/demo/app:1.0"); code != exitUsage || !strings.Contains(stderr, here+" is no directory") {
+		t.Errorf("save over another file: exit %d: %s", code, stderr)
 	}
 	if code, stdout, stderr := call(t, "bundle", "load", "--config", there, bundle); code != 0 {
 		t.Fatalf("load: exit %d: %s%s", code, stdout, stderr)

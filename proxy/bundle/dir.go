@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -45,7 +44,7 @@ func openSource(name string) (source, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no bundle %s", name)
+		return nil, errors.New("there is no such file or directory")
 	case err != nil:
 		return nil, err
 	case info.IsDir():
@@ -53,5 +52,5 @@ func openSource(name string) (source, error) {
 	case info.Mode().IsRegular():
 		return openTar(name)
 	}
-	return nil, fmt.Errorf("%s is neither a file nor a directory: a bundle is read more than once", name)
+	return nil, errors.New("neither a file nor a directory: a bundle is read more than once")
 }
