@@ -222,6 +222,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	if isWrite(r.Method, route.Kind) {
 		return g.serveWrite(w, r, route, rec)
 	}
+	return g.serveRead(w, r, route, rec)
+}
+
+// serveRead answers a read, by kind of route.
+func (g *gate) serveRead(w http.ResponseWriter, r *http.Request, route Route, rec *record) error {
 	switch route.Kind {
 	case Base:
 		return g.serveBase(w, r)
