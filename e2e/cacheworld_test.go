@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -121,7 +122,7 @@ func (p puller) fetch(ctx context.Context, path string, into io.Writer) (digest 
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(resp.Body)
 		a := answer{status: resp.StatusCode, body: string(body)}
-		return "", errorsOr(err, &refusal{path, a.status, a.message()})
+		return "", cmp.Or[error](err, &refusal{path, a.status, a.message()})
 	}
 	h := sha256.New()
 	n, err := io.Copy(io.MultiWriter(h, into), resp.Body)
@@ -133,14 +134,6 @@ func (p puller) fetch(ctx context.Context, path string, into io.Writer) (digest 
 		err = fmt.Errorf("%s: %d bytes that hash to %s, and %s is said", path, n, digest, said)
 	}
 	return digest, err
-}
-
-// errorsOr is the first that is not nil.
-func errorsOr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
 
 // mustPull pulls for a test.

@@ -47,7 +47,7 @@ Exit codes: 0 all of it is saved, 1 nothing is, 2 bad usage or configuration.`,
 	}
 	path := configFlag(cmd)
 	output := cmd.Flags().StringP("output", "o", "", `where to: FILE.tar, or a directory (required)`)
-	platforms := cmd.Flags().StringSlice("platform", nil, "take only these of an index: os/architecture[/variant], repeated or separated by commas (default all)")
+	platforms := platformFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := loadConfig(*path)
 		if err != nil {
@@ -207,9 +207,7 @@ func (s *saving) fetch(ctx context.Context, tag selectedTag) error {
 	if err := s.add(ctx, source, tag); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.stdout, "%s %s: %s and %s, %s, of which %s were fetched\n", tag, tag.target.Digest,
-		numbered(len(got.Manifests), "manifest"), numbered(len(got.Blobs), "blob"), byteText(got.Bytes), byteText(bar.fetched))
-	notes(s.stderr, tag, got)
+	sayCollected(s.stdout, s.stderr, tag, "", got, bar.fetched)
 	return nil
 }
 

@@ -7,17 +7,14 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy/bundle"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 	"github.com/sealgate/sealgate/trustcache/notary"
-	"github.com/sealgate/sealgate/trustcache/state"
 )
 
 // site is where bundles are loaded: the storage of a configuration, beside a
@@ -25,8 +22,7 @@ import (
 type site struct {
 	cfg    *config.Config
 	rules  trustRules
-	driver driver.StorageDriver
-	trust  trustStore
+	memory *remembered // the server's, without its clock, which it alone writes
 	now    func() time.Time
 	stores map[string]*content.Store
 }
@@ -36,16 +32,9 @@ func openSite(cfg *config.Config) (*site, error) {
 	if cfg.Storage.Driver == config.InMemory {
 		return nil, usage("storage is inmemory: what is loaded would be gone with this command")
 	}
-	clock := &remembered{} // the server's own is written by it alone
-	s := &site{cfg: cfg, now: clock.now, stores: map[string]*content.Store{}}
-	var err error
-	if s.rules, err = readTrustRules(cfg.ContentTrust); err != nil {
+	rules, err := readTrustRules(cfg.ContentTrust)
+	if err != nil {
 		return nil, err
-	}
-	if cfg.StateDir != "" {
-		if clock.notBefore, err = state.HighestTime(filepath.Join(cfg.StateDir, clockFile)); err != nil {
-			return nil, fmt.Errorf("state-dir: %w", err)
-		}
 	}
 	if root := cfg.Storage.RootDirectory(); root != "" {
 		if err := os.MkdirAll(root, 0o700); err != nil {
@@ -58,11 +47,11 @@ func openSite(cfg *config.Config) (*site, error) {
 	if err := closeContent(cfg.Storage); err != nil {
 		return nil, err
 	}
-	if s.driver, err = openDriver(cfg.Storage); err != nil {
+	m, err := openBeside(cfg)
+	if err != nil {
 		return nil, err
 	}
-	s.trust = newTrustStore(state.New(state.Options{Driver: s.driver}))
-	return s, nil
+	return &site{cfg: cfg, rules: rules, memory: m, now: m.now, stores: map[string]*content.Store{}}, nil
 }
 
 // find is where the site has a repository.
@@ -77,7 +66,7 @@ func (s *site) find(gun string) (bundle.Place, error) {
 		case !isRepository(repository):
 			return bundle.Place{}, fmt.Errorf("%.300q is no repository", gun)
 		}
-		store, err := s.store(reg.Name)
+		store, err := s.store(reg)
 		if err != nil {
 			return bundle.Place{}, err
 		}
@@ -93,15 +82,15 @@ func (s *site) find(gun string) (bundle.Place, error) {
 }
 
 // store is the content of an offline registry.
-func (s *site) store(registry string) (*content.Store, error) {
-	if s.stores[registry] == nil {
-		made, err := content.NewStore(context.Background(), content.StoreOptions{Driver: content.Root(s.driver, registry, "")})
+func (s *site) store(reg config.Registry) (*content.Store, error) {
+	if s.stores[reg.Name] == nil {
+		made, err := content.NewStore(context.Background(), contentOptions(s.memory.driver, reg))
 		if err != nil {
 			return nil, err
 		}
-		s.stores[registry] = made
+		s.stores[reg.Name] = made
 	}
-	return s.stores[registry], nil
+	return s.stores[reg.Name], nil
 }
 
 // nowhere is the address of a server that is not asked over a network.
@@ -114,9 +103,9 @@ func (s *site) stage(ctx context.Context, reg config.Registry, gun string, serve
 	u := &stagedUpdate{gun: gun, again: func(ctx context.Context) (*stagedUpdate, error) { return s.stage(ctx, reg, gun, server) }}
 
 	// What a running server shows: nothing where it could not be verified any more.
-	u.before, _ = notary.New(newStaging(s.trust, s.trust).over(opts)).Fetch(ctx, gun, nil)
+	u.before, _ = notary.New(newStaging(s.memory.store, s.memory.files).over(opts)).Fetch(ctx, gun, nil)
 
-	u.staging = newStaging(s.trust, s.trust)
+	u.staging = newStaging(s.memory.store, s.memory.files)
 	opts.URL, opts.Transport = &nowhere, server
 	var err error
 	u.after, err = notary.New(u.staging.over(opts)).Fetch(ctx, gun, nil)

@@ -132,7 +132,7 @@ func load(t *testing.T, s *site, name string) (*bundle.Report, error) {
 func (c *carrier) shown(s *site, tag string) (digest.Digest, error) {
 	c.t.Helper()
 	opts := s.rules.source(s.now)
-	opts.Grace, opts.Store, opts.Files = 24*time.Hour, s.trust, s.trust
+	opts.Grace, opts.Store, opts.Files = 24*time.Hour, s.memory.store, s.memory.files
 	snap, err := notary.New(opts).Fetch(c.t.Context(), c.GUN, nil)
 	if err != nil {
 		return "", err
@@ -141,7 +141,7 @@ func (c *carrier) shown(s *site, tag string) (digest.Digest, error) {
 	if !ok {
 		return "", nil
 	}
-	store, err := s.store("registry.example.com")
+	store, err := s.store(s.cfg.Registries[0])
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func TestARotatedRootIsFollowedFromTheOneThatThePinNames(t *testing.T) {
 		}
 		c.wantShown(s, "latest", two)
 		opts := s.rules.source(s.now)
-		opts.Store, opts.Files = s.trust, s.trust
+		opts.Store, opts.Files = s.memory.store, s.memory.files
 		for _, root := range []string{"1.root.json", "2.root.json", "3.root.json", "root.json"} {
 			if raw, err := notary.New(opts).Metadata(c.GUN, root); err != nil || !bytes.Equal(raw, c.Files[root]) {
 				t.Errorf("%s: %s is not kept as it was: %v", what, root, err)
@@ -374,8 +374,9 @@ func TestALoadThatIsKilledLeavesTheOldOrTheNew(t *testing.T) {
 				}
 				left := writes
 				dying := *s
-				dying.driver = mortal{s.driver, &left}
-				dying.trust = newTrustStore(state.New(state.Options{Driver: dying.driver}))
+				d := mortal{s.memory.driver, &left}
+				store := newTrustStore(state.New(state.Options{Driver: d}))
+				dying.memory = &remembered{store: store, files: store, driver: d}
 				dying.stores = map[string]*content.Store{}
 				_, err := load(t, &dying, second)
 				ended = left > 0

@@ -81,10 +81,7 @@ type cacheIdentity struct {
 
 // cache makes the cache of a registry, or finds it among those of before.
 func (c *caching) cache(reg config.Registry, before *parts) (*registryCache, error) {
-	identity := cacheIdentity{registry: reg.Name}
-	if reg.Upstream != nil {
-		identity.upstream = reg.Upstream.String()
-	}
+	identity := cacheIdentity{registry: reg.Name, upstream: upstreamText(reg)}
 	if reg.Cache != nil {
 		identity.Cache = *reg.Cache
 	}

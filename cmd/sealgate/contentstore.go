@@ -14,15 +14,19 @@ import (
 // contentOptions are what the content of a registry is kept with, the same in
 // every process. d is the driver of the whole storage.
 func contentOptions(d driver.StorageDriver, reg config.Registry) content.StoreOptions {
-	upstream := ""
-	if reg.Upstream != nil {
-		upstream = reg.Upstream.String()
-	}
-	opts := content.StoreOptions{Driver: content.Root(d, reg.Name, upstream)}
+	opts := content.StoreOptions{Driver: content.Root(d, reg.Name, upstreamText(reg))}
 	if reg.Cache != nil {
 		opts.MaxSize, opts.TTL = reg.Cache.MaxSize, reg.Cache.TTL
 	}
 	return opts
+}
+
+// upstreamText is the address of the registry, "" where nobody is asked.
+func upstreamText(reg config.Registry) string {
+	if reg.Upstream == nil {
+		return ""
+	}
+	return reg.Upstream.String()
 }
 
 // closeContent makes the directory of all content, where there is none, for this

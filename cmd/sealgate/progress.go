@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/content"
 )
 
 // progress shows on a terminal how far a collection is, in one line that is
@@ -126,4 +127,33 @@ func numbered(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// sayCollected says what was collected of a tag, with done before it, and on w what
+// a pull would miss.
+func sayCollected(out, w io.Writer, tag selectedTag, done string, got *proxy.Collected, fetched int64) {
+	fmt.Fprintf(out, "%s %s: %s%s and %s, %s, of which %s were fetched\n", tag, tag.target.Digest, done,
+		numbered(len(got.Manifests), "manifest"), numbered(len(got.Blobs), "blob"), byteText(got.Bytes), byteText(fetched))
+	notes(w, tag, got)
+}
+
+// notes says what a pull would miss.
+func notes(w io.Writer, tag selectedTag, got *proxy.Collected) {
+	if tag.stale != nil {
+		fmt.Fprintf(w, "sealgate: %s: note: this is what was signed when Notary was last heard: %v\n", tag, tag.stale)
+	}
+	if len(got.Absent) > 0 {
+		fmt.Fprintf(w, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
+	}
+	if n := len(got.Foreign); n > 0 {
+		fmt.Fprintf(w, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
+	}
+}
+
+func joined(platforms []content.Platform) string {
+	var texts []string
+	for _, p := range platforms {
+		texts = append(texts, p.String())
+	}
+	return strings.Join(texts, ", ")
 }

@@ -7,7 +7,9 @@ import (
 
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
+	"github.com/spf13/cobra"
 )
 
 // selection is what an operator names of a repository: a tag, or a pattern of
@@ -101,4 +103,31 @@ func (s selection) decided(tag string, view trustcache.View, err error) selected
 		return selectedTag{selection: s, err: d.Denial}
 	}
 	return selectedTag{selection: s, target: d.Target, stale: view.Stale}
+}
+
+// someReferences is oneReference for at least one.
+func someReferences(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usage("%s: at least one %s is expected", cmd.Name(), what)
+		}
+		return nil
+	}
+}
+
+// platformFlag is the flag --platform, for parsePlatforms.
+func platformFlag(cmd *cobra.Command) *[]string {
+	return cmd.Flags().StringSlice("platform", nil, "take only these of an index: os/architecture[/variant], repeated or separated by commas (default all)")
+}
+
+// parsePlatforms reads the values of --platform.
+func parsePlatforms(texts []string) (all []content.Platform, err error) {
+	for _, text := range texts {
+		p, err := content.ParsePlatform(text)
+		if err != nil {
+			return nil, usage("--platform: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, nil
 }

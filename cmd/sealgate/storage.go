@@ -32,7 +32,7 @@ type remembered struct {
 	// uploadKeys are the keys of upload locations; nil where nothing outlives the
 	// process.
 	uploadKeys func(context.Context) ([]proxy.UploadKey, error)
-	driver     driver.StorageDriver // of the whole storage
+	driver     driver.StorageDriver // of the whole storage; nil where there is none to look at
 	notBefore  time.Time            // of a clock that is only read
 
 	mu      sync.Mutex
@@ -214,7 +214,7 @@ func openReadOnly(cfg *config.Config) (*remembered, error) {
 		return nil, err
 	}
 	onStorage := readOnly{newTrustStore(state.New(state.Options{Driver: d})), &sync.Map{}}
-	m.store, m.files = onStorage, onStorage
+	m.store, m.files, m.driver = onStorage, onStorage, d
 	return m, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/config"
@@ -40,7 +39,7 @@ configuration.`,
 		Args: someReferences("REPO:TAG"),
 	}
 	path := configFlag(cmd)
-	platforms := cmd.Flags().StringSlice("platform", nil, "take only these of an index: os/architecture[/variant], repeated or separated by commas (default all)")
+	platforms := platformFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, err := loadConfig(*path)
 		if err != nil {
@@ -64,28 +63,6 @@ configuration.`,
 		return failed(w.run(cmd.Context(), selections))
 	}
 	return cmd
-}
-
-// someReferences is oneReference for at least one.
-func someReferences(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return usage("%s: at least one %s is expected", cmd.Name(), what)
-		}
-		return nil
-	}
-}
-
-// parsePlatforms reads the values of --platform.
-func parsePlatforms(texts []string) (all []content.Platform, err error) {
-	for _, text := range texts {
-		p, err := content.ParsePlatform(text)
-		if err != nil {
-			return nil, usage("--platform: %w", err)
-		}
-		all = append(all, p)
-	}
-	return all, nil
 }
 
 // checkWarm says why nothing of a registry can be warmed: bad configuration.
@@ -190,23 +167,8 @@ func (w *warming) fetch(ctx context.Context, source *signedSource, store *conten
 		return err
 	}
 	bar.clear()
-	fmt.Fprintf(w.stdout, "%s %s: pinned, %s and %s, %s, of which %s were fetched\n", tag, tag.target.Digest,
-		numbered(len(got.Manifests), "manifest"), numbered(len(got.Blobs), "blob"), byteText(got.Bytes), byteText(bar.fetched))
-	notes(w.stderr, tag, got)
+	sayCollected(w.stdout, w.stderr, tag, "pinned, ", got, bar.fetched)
 	return nil
-}
-
-// notes says what a pull would miss.
-func notes(w io.Writer, tag selectedTag, got *proxy.Collected) {
-	if tag.stale != nil {
-		fmt.Fprintf(w, "sealgate: %s: note: this is what was signed when Notary was last heard: %v\n", tag, tag.stale)
-	}
-	if len(got.Absent) > 0 {
-		fmt.Fprintf(w, "sealgate: %s: note: there is none for %s\n", tag, joined(got.Absent))
-	}
-	if n := len(got.Foreign); n > 0 {
-		fmt.Fprintf(w, "sealgate: %s: note: %s left out that clients fetch from elsewhere, not from the registry\n", tag, numbered(n, "layer"))
-	}
 }
 
 // passedBy says why what is signed for a tag is not what the gate serves.
@@ -221,14 +183,6 @@ func (s *signedSource) passedBy(tag selectedTag) error {
 		return errors.New("a policy exempts this tag: it is the registry's own at each pull, and nothing is fetched ahead for it")
 	}
 	return nil
-}
-
-func joined(platforms []content.Platform) string {
-	var texts []string
-	for _, p := range platforms {
-		texts = append(texts, p.String())
-	}
-	return strings.Join(texts, ", ")
 }
 
 func digestsOf(c *proxy.Collected) (all []digest.Digest) {
