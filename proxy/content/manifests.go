@@ -2,8 +2,9 @@
 // repository and digest: manifests in memory, bounded by bytes (Manifests), and
 // manifests and blobs of any size on a storage driver, bounded by bytes and age
 // (Store). Nothing enters unless its sha256 is its key, and nothing of one
-// repository is another's. It does not know where content comes from, nor who
-// may have it.
+// repository is another's. What is on its way there is fetched once, for all who
+// want it (Flights); Closure says what a manifest names. The package does not know
+// where content comes from, nor who may have it.
 package content
 
 import (
