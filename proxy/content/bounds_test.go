@@ -75,6 +75,11 @@ func TestAStoreThatStandsStillHoldsUpLittle(t *testing.T) {
 		if n := spool.open.Load(); n != maxWaiting {
 			t.Errorf("%d files are open, want %d", n, maxWaiting)
 		}
+		time.Sleep(keepStall)
+		synctest.Wait()
+		if n := spool.open.Load(); n != maxWaiting-maxKeeping {
+			t.Errorf("%d files are open when the first were given up, want %d", n, maxWaiting-maxKeeping)
+		}
 		f.Close()
 	})
 	synctest.Test(t, func(t *testing.T) {

@@ -23,8 +23,9 @@ type Source struct {
 	// has to go on by itself.
 	Open func(ctx context.Context, offset int64) (body io.ReadCloser, size int64, err error)
 	// Keep is given the whole blob, verified, after the last byte has come, while
-	// others may still be reading; readers that come meanwhile join. Nil: it is not
-	// kept, nor where too many wait for that.
+	// others may still be reading; readers that come meanwhile join. ctx ends where
+	// it stands still for minutes. Nil: it is not kept, nor where too many wait for
+	// that.
 	Keep func(ctx context.Context, blob io.Reader)
 	// Failed, when not nil, is told why a fetch that had begun did not bring the whole
 	// blob; not that nobody wanted it any more, nor what is the spool's fault.
@@ -52,6 +53,9 @@ const (
 	// maxLonely bounds the flights that go on without a reader: clients that begin
 	// and hang up must not leave more of them behind than that.
 	maxLonely = 64
+	// keepStall is how long nothing of a blob is read by who keeps it: a driver may
+	// have to copy all of it when it has the last byte.
+	keepStall = 10 * time.Minute
 	// closeGrace is how long what is being kept is waited for at the end.
 	closeGrace = 10 * time.Second
 )
@@ -377,9 +381,24 @@ func (fl *flight) keep(ctx context.Context, src Source) {
 	dropped := fl.dropped
 	fl.keeping = cancel
 	fl.mu.Unlock()
-	if !dropped {
-		src.Keep(ctx, io.NewSectionReader(fl.file, 0, fl.written))
+	if dropped {
+		return
 	}
+	late := time.AfterFunc(keepStall, cancel)
+	defer late.Stop()
+	src.Keep(ctx, &keptReader{io.NewSectionReader(fl.file, 0, fl.written), late})
+}
+
+// keptReader is a blob for who keeps it, and who must go on with it.
+type keptReader struct {
+	io.Reader
+	late *time.Timer
+}
+
+// Read implements io.Reader.
+func (r *keptReader) Read(p []byte) (int, error) {
+	r.late.Reset(keepStall)
+	return r.Reader.Read(p)
 }
 
 // drop reports whether the blob is being kept already.
