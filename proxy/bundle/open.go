@@ -88,6 +88,11 @@ func (b *Bundle) readIndex() error {
 			}
 		}
 	}
+	for _, d := range index.Manifests {
+		if name, other := d.Annotations[refName], d.Annotations[containerdName]; other != "" && other != name {
+			return malformed("%s has %.300q, and the name %.300q for it to containerd", indexName, name, other)
+		}
+	}
 	return nil
 }
 

@@ -69,6 +69,7 @@ func TestAnArchiveThatCouldBeReadInAnotherWayIsRefused(t *testing.T) {
 		"a catalog of another format":    {edited(all, catalogName, `"format": 1`, `"format": 2`), "another version of sealgate wrote it"},
 		"a catalog with an unknown key":  {edited(all, catalogName, `"format": 1`, `"format": 1, "trust": true`), `unknown field "trust"`},
 		"a catalog that goes on":         {edited(all, catalogName, "\n}\n", "\n}\n{}"), "something follows"},
+		"another name to containerd":     {edited(all, indexName, containerdName+`": "`+app, containerdName+`": "other/`+app), "to containerd"},
 		"a catalog and an index at odds": {edited(all, indexName, refName+`": "`+app, refName+`": "other/`+app), "do not agree on what"},
 		"a layout of another version":    {edited(all, layoutName, "1.0.0", "2.0.0"), "does not say that it is an OCI image layout"},
 		"metadata by no name":            {edited(all, catalogName, "1.root.json", "../root.json"), "is no metadata of it"},
