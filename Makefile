@@ -6,7 +6,7 @@ GOVULNCHECK := v1.8.0
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 
 # How long each target of `make fuzz-short` and `make fuzz` runs.
-FUZZSHORT := 5s
+FUZZSHORT := 3s
 FUZZLONG  := 10m
 
 LOG := .cache/log
@@ -50,7 +50,7 @@ bucket: ## all tests of trust state and content, on a real S3 server (some minut
 	SEALGATE_BUCKET_LONG=1 go test -count 1 -v -timeout 10m -run 'OnAnS3Server' ./e2e
 
 e2e: | $(LOG) ## the built binary with real clients, registry, Notary and dockerd (needs `make setup` and root)
-	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -timeout 20m ./e2e
+	go run $(GOTESTSUM) --format testname --jsonfile $(LOG)/e2e.json -- -count 1 -parallel 3 -timeout 20m ./e2e
 
 clients: ## write the tables of docs/clients.md, from what the clients do
 	E2E_CLIENTS_MD=1 go test -count 1 -timeout 10m -run '^TestClientMatrix$$' ./e2e

@@ -187,6 +187,7 @@ func TestPullsWhileCertificateFilesAreReplaced(t *testing.T) {
 // Then the server goes away, and a restart begins with the certificate that was
 // kept.
 func TestPullsWhileAnACMEServerRenews(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	const clients, renewals = 64, 3
 	w, image := oneSignedTag(t, registryOptions{})
 	_, portText, _ := strings.Cut(w.listen, ":")
