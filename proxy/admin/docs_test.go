@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/sealgate/sealgate/proxy/admin"
 )
 
 // TestTheManualNamesEveryMetric: and none that does not exist, with exactly its
@@ -55,6 +56,7 @@ func TestEveryAlertSeesTheFirstTime(t *testing.T) {
 	manual, err := os.ReadFile("../../docs/operations.md")
 	must(t, err)
 	_, reg := newMetrics(t)
+	must(t, reg.Register(admin.NewStateCollector(&fakeState{caches: []admin.CacheState{{Registry: registry}}})))
 	families := gather(t, reg)
 	increase := regexp.MustCompile(`(?m)^increase\((\w+)(?:\{(\w+)=~?"([^"]*)"\})?\[`)
 	alerts := increase.FindAllStringSubmatch(string(manual), -1)
