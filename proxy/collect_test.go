@@ -29,7 +29,8 @@ type collected struct {
 	mu        sync.Mutex
 	blobs     map[digest.Digest][]byte
 	manifests map[digest.Digest]*content.Manifest
-	fails     error // of every PutBlob
+	full      digest.Digest // the blob that there is no room for
+	fails     error         // what PutBlob says then
 }
 
 func newCollected() *collected {
@@ -60,10 +61,11 @@ func (c *collected) PutBlob(_ context.Context, d digest.Digest, size int64, r io
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fails == nil {
-		c.blobs[d] = b
+	if d == c.full {
+		return c.fails
 	}
-	return c.fails
+	c.blobs[d] = b
+	return nil
 }
 
 // offlineShelf is a registry without a network: manifests and blobs by digest. Before it
@@ -313,7 +315,7 @@ func TestCollectNamesWhatCannotBeHad(t *testing.T) {
 	}
 	large := s.add(ociImageType, `{"config":`+entryOf(digest.FromString("large"), 1<<41, "")+`,"layers":[]}`)
 	full := newCollected()
-	full.fails = errors.New("the disk is full")
+	full.full, full.fails = layer, errors.New("the disk is full")
 	at := func(wanted digest.Digest, status int, body []byte) func(*http.Request, digest.Digest, []byte) (*http.Response, error) {
 		return func(_ *http.Request, d digest.Digest, _ []byte) (*http.Response, error) {
 			if d == wanted {
