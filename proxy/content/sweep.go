@@ -27,6 +27,7 @@ type Swept struct {
 	PinnedBytes    int64
 	Expired        int   // links that nobody used for TTL
 	Evicted        int   // links that had to go for MaxSize
+	Young          int   // links that were spared by their age alone, with more than MaxSize left
 	Freed          int64 // bytes
 	Abandoned      int   // uploads, half-written files, links without bytes
 	Took           time.Duration
@@ -129,23 +130,37 @@ func (w *sweep) unlinked(ctx context.Context) error {
 	return nil
 }
 
-// oversize removes what was not used for longest.
+// oversize removes what was not used for longest, and counts what it spares, of
+// what another sweep could remove.
 func (w *sweep) oversize(ctx context.Context) error {
 	most := w.store.o.MaxSize
 	if most <= 0 || w.found.total <= most {
 		return nil
 	}
-	target := most - most/20
-	return w.each(ctx, func(l *usedLink) (bool, error) {
-		if w.found.total <= target || l.used >= w.start.Add(-w.store.margin).UnixNano() {
+	target, young := most-most/20, w.start.Add(-w.store.margin).UnixNano()
+	err := w.each(ctx, func(l *usedLink) (bool, error) {
+		if w.found.total <= target {
 			return false, nil
 		}
-		removed, err := w.remove(ctx, l)
-		if removed {
-			w.did.Evicted++
+		if l.used < young {
+			removed, err := w.remove(ctx, l)
+			if removed {
+				w.did.Evicted++
+			}
+			if removed || err != nil {
+				return removed, err
+			}
 		}
-		return removed, err
+		pinned, err := w.isPinned(ctx, pin{"", l.sum})
+		if !pinned && w.found.objects[l.sum] != nil {
+			w.did.Young++
+		}
+		return false, err
 	})
+	if w.found.total <= most {
+		w.did.Young = 0
+	}
+	return err
 }
 
 // each calls do for every link, the one not used for longest first, and
@@ -237,13 +252,15 @@ func (w *sweep) sum(ctx context.Context) error {
 	return nil
 }
 
-// Run sweeps at once, then every hour or as often as TTL asks for, and when
-// more has been put than MaxSize allows; until ctx ends. It returns nil.
+// Run sweeps at once, then every hour or as often as TTL asks for, when more has
+// been put than MaxSize allows, and soon after a sweep that left more than that of
+// what was too young to go; until ctx ends. It returns nil.
 func (s *Store) Run(ctx context.Context) error {
 	every := sweepEvery
 	if s.o.TTL > 0 {
 		every = max(time.Minute, min(every, s.o.TTL/4))
 	}
+	soon := 2 * s.margin
 	for {
 		began := time.Now()
 		did, err := s.Sweep(ctx)
@@ -253,9 +270,15 @@ func (s *Store) Run(ctx context.Context) error {
 		if s.o.Swept != nil {
 			s.o.Swept(did, err)
 		}
-		// A store that cannot be brought below its bound is not swept all the time.
-		pause := max(time.Second, 4*time.Since(began))
-		if !s.rest(ctx, pause, nil) || !s.rest(ctx, every-pause, s.wake) {
+		// A store that cannot be brought below its bound is not swept all the time:
+		// what is in use stays young, and is looked at less and less often.
+		pause, next := max(time.Second, 4*time.Since(began)), every
+		if did.Young > 0 && err == nil {
+			next, soon = soon, min(2*soon, every)
+		} else {
+			soon = 2 * s.margin
+		}
+		if !s.rest(ctx, pause, nil) || !s.rest(ctx, next-pause, s.wake) {
 			return nil
 		}
 	}

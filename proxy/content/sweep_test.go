@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -102,4 +104,57 @@ func TestWhatIsPinnedStays(t *testing.T) {
 			t.Errorf("left: %q", left)
 		}
 	})
+}
+
+// TestWhatIsTooYoungForASweepLeavesSoonAfter: also where nothing is added any
+// more, and without a sweep after the other where nothing can leave.
+func TestWhatIsTooYoungForASweepLeavesSoonAfter(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		meantime func(t *testing.T, s *Store, all []digest.Digest)
+		left     int64
+		most     int // sweeps of two hours, with those of the hour
+	}{
+		{"in an idle cache", func(*testing.T, *Store, []digest.Digest) { time.Sleep(10 * time.Second) }, 600, 5},
+		{"not what is pinned", func(t *testing.T, s *Store, all []digest.Digest) {
+			must(t, s.Pin(t.Context(), repository, "v1", all))
+			time.Sleep(time.Hour)
+		}, 1200, 5},
+		{"not what is read all the time", func(t *testing.T, s *Store, all []digest.Digest) {
+			for range 3600 {
+				for _, d := range all {
+					_, err := s.Blob(t.Context(), repository, d)
+					must(t, err)
+				}
+				time.Sleep(time.Second)
+			}
+		}, 1200, 16},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sweeps := 0
+				s := newStore(t, StoreOptions{Driver: Root(inmemory.New(), "registry.example.com", ""), MaxSize: 1000, Swept: func(Swept, error) { sweeps++ }})
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- s.Run(ctx) }()
+				time.Sleep(time.Minute)
+				first, _ := putBlob(t, s, repository, 1, 600)
+				second, _ := putBlob(t, s, repository, 2, 600)
+				synctest.Wait()
+				if sweeps != 2 || s.Stats().Bytes != 1200 {
+					t.Fatalf("%d bytes after %d sweeps: nothing was spared", s.Stats().Bytes, sweeps)
+				}
+				test.meantime(t, s, []digest.Digest{first, second})
+				synctest.Wait()
+				if got := s.Stats().Bytes; got != test.left {
+					t.Errorf("%d bytes are left, want %d", got, test.left)
+				}
+				time.Sleep(time.Hour)
+				stop()
+				if err := <-ended; err != nil || sweeps > test.most {
+					t.Errorf("%d sweeps, want at most %d; %v", sweeps, test.most, err)
+				}
+			})
+		})
+	}
 }
