@@ -206,7 +206,7 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 	}
 	rp.source, rp.judging = notary.New(opts), opts
 	if reg.Offline != nil {
-		made.Offline = &proxy.Offline{Metadata: rp.source.Metadata}
+		made.Offline = &proxy.Offline{Metadata: rp.source.Metadata, Now: l.remembered.now}
 	}
 	rp.trust = trustcache.New(trustcache.Options{
 		Source:   rp.source,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -106,15 +105,15 @@ func TestAnOfflineRegistryIsServedWithoutServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
-	inst, err := newInstance(cfg, zerolog.New(&log))
+	log := &publicServer{} // refreshes log while this reads
+	inst, err := newInstance(cfg, zerolog.New(log))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer inst.close()
 	inst.announce()
-	if !strings.Contains(log.String(), `"offline":true,"grace":"0s","message":"standing in front of"`) {
-		t.Errorf("logs %s", log.String())
+	if !strings.Contains(log.log(), `"offline":true,"grace":"0s","message":"standing in front of"`) {
+		t.Errorf("logs %s", log.log())
 	}
 	for target, want := range map[string]struct {
 		status int
@@ -154,6 +153,26 @@ func TestAnOfflineRegistryIsServedWithoutServers(t *testing.T) {
 	}
 	if w := get(inst, signedTag); w.Code != 404 || !strings.Contains(w.Body.String(), "no bundle with it has been loaded") {
 		t.Errorf("forgotten: got %d %s", w.Code, w.Body)
+	}
+}
+
+// TestTheAgeIsSaidByTheHighestTimeSeen: a machine whose clock went back warns of
+// what had expired before.
+func TestTheAgeIsSaidByTheHighestTimeSeen(t *testing.T) {
+	path := newSite(t, "480h")
+	later(t, path, 20*24*time.Hour)
+	cfg, err := loadConfig(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst, err := newInstance(cfg, zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inst.close()
+	w := get(inst, "/v2/demo/app/tags/list")
+	if warning := w.Header().Get("Warning"); w.Code != http.StatusOK || !strings.HasPrefix(warning, `112 sealgate "offline: timestamp expired at `) {
+		t.Errorf("got %d with the warning %q", w.Code, warning)
 	}
 }
 
