@@ -32,21 +32,22 @@ func (g *gate) caches(route Route) bool {
 // has lost would never be pushed again.
 func (g *gate) beforePush(r *http.Request) bool { return g.Push && r.Method == http.MethodHead }
 
-// held returns a verified manifest, in one reading, from memory or the cache;
-// nil where neither has it. Whether a client may have it is another question.
-func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string) {
+// held returns a verified manifest, in one reading, from memory or the cache. The
+// error wraps content.ErrNotCached where neither has it; any other says why the cache
+// could not be read. Whether a client may have it is another question.
+func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
 	since := g.deletions.Load()
 	if m = g.manifests.Get(g.origin, r.gun, digest); m != nil {
 		if g.Cache != nil && g.Cache.UseManifest(ctx, r.name, m.Digest) && g.Offline == nil {
 			g.store(r, m, since) // it could not be written, or has left
 		}
-		return m, fromMemory
+		return m, fromMemory, nil
 	}
-	if m = g.stored(ctx, r, digest); m == nil {
-		return nil, ""
+	if m, err = g.stored(ctx, r, digest); err != nil {
+		return nil, "", err
 	}
 	g.hold(r, m, since)
-	return m, fromStore
+	return m, fromStore, nil
 }
 
 // hold has a manifest in memory that was there when so many deletions had been,
@@ -60,10 +61,10 @@ func (g *gate) hold(r repo, m *content.Manifest, since uint64) (held bool) {
 	return false
 }
 
-// stored is held without memory. A cache that fails is one that does not have it.
-func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) *content.Manifest {
+// stored is held without memory.
+func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) (*content.Manifest, error) {
 	if g.Cache == nil {
-		return nil
+		return nil, content.ErrNotCached
 	}
 	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
 	defer cancel()
@@ -71,17 +72,19 @@ func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) *conten
 	if err == nil {
 		err = oneReading(m.Body, m.MediaType)
 	}
-	switch {
-	case err == nil:
-		return m
-	case !errors.Is(err, content.ErrNotCached) && ctx.Err() == nil:
-		g.unread(r, of.String(), err)
+	if err != nil {
+		g.unread(ctx, r, of.String(), err)
+		return nil, err
 	}
-	return nil
+	return m, nil
 }
 
-// unread notes that something may be in the cache and cannot be had from there.
-func (g *gate) unread(r repo, digest string, err error) {
+// unread notes that something may be in the cache and cannot be had from there,
+// unless it is the client who has gone.
+func (g *gate) unread(ctx context.Context, r repo, digest string, err error) {
+	if errors.Is(err, content.ErrNotCached) || ctx.Err() != nil {
+		return
+	}
 	text := "the cache cannot be read: the registry is asked"
 	if g.Offline != nil {
 		text = "what was loaded cannot be read"

@@ -20,7 +20,7 @@ import (
 func (g *gate) blobSource(repo repo, route Route, authorization string) content.Source {
 	return content.Source{
 		Open: func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
-			if blob := g.storedBlob(ctx, repo, route); blob != nil { // another flight has just landed
+			if blob, err := g.storedBlob(ctx, repo, route); err == nil { // another flight has just landed
 				if body, err := blob.Open(ctx, offset); err == nil {
 					return body, blob.Size, nil
 				}

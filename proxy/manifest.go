@@ -101,7 +101,8 @@ func matchesETag(values []string, digest string) bool {
 // that is held when the client is admitted, else fetched with the client's own
 // credentials, which admits it. from says which.
 func (g *gate) manifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
-	if m, from = g.held(ctx, r, digest); m != nil {
+	m, from, err = g.held(ctx, r, digest)
+	if err == nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
 			err = errNotInRegistry(digest)
@@ -112,7 +113,7 @@ func (g *gate) manifest(ctx context.Context, r repo, authorization string, diges
 		return m, from, nil
 	}
 	if g.Offline != nil {
-		return nil, "", g.errUnheld(ctx, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()})
+		return nil, "", errUnheld(ctx, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}, err)
 	}
 	m, err = share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
 		return g.fetchManifest(ctx, r, authorization, digest)

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 )
@@ -59,18 +58,9 @@ func (nowhere) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // errUnheld says why an offline registry does not serve what a route by digest
-// means, which neither memory nor the cache had: that nobody has loaded it is
-// known only where the cache can be read.
-func (g *gate) errUnheld(ctx context.Context, route Route) error {
-	if !g.caches(route) {
-		return errNotLoaded(route)
-	}
-	var err error
-	if route.Kind == Blob {
-		_, err = g.Cache.Blob(ctx, route.Repository, digest.Digest(route.Reference))
-	} else {
-		_, err = g.Cache.Manifest(ctx, route.Repository, digest.Digest(route.Reference))
-	}
+// means, by what its cache said: that nobody has loaded it is known only where the
+// cache can be read.
+func errUnheld(ctx context.Context, route Route, err error) error {
 	switch {
 	case errors.Is(err, content.ErrNotCached):
 		return errNotLoaded(route)

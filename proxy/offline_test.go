@@ -65,11 +65,12 @@ func (m *metadata) DropFiles(gun string, names []string) error { return nil }
 // carried is a site that no server reaches, and what was carried there.
 type carried struct {
 	*world
-	clock *clock
-	files *metadata
-	state notary.Store
-	disk  *moodyDriver
-	blob  []byte // of the image that was loaded
+	clock  *clock
+	files  *metadata
+	state  notary.Store
+	disk   *moodyDriver
+	blob   []byte         // of the image that was loaded
+	served *content.Store // by the last gate
 }
 
 // newCarried is a world with acme/app, of which 1.0 is signed, 2.0 is not, and
@@ -143,8 +144,9 @@ func (c *carried) gate(t *testing.T, grace time.Duration) *gate {
 	source := c.source(notary.Options{Grace: grace})
 	trust := trustcache.New(trustcache.Options{Source: source, Now: c.clock.Now})
 	t.Cleanup(trust.Close)
+	c.served = c.store(t)
 	return startGate(t, proxy.Options{Now: c.clock.Now, Registries: []proxy.Registry{{
-		Name: registryName, Hosts: []string{registryName}, Trust: trust, Offline: &proxy.Offline{Metadata: source.Metadata}, Cache: c.store(t),
+		Name: registryName, Hosts: []string{registryName}, Trust: trust, Offline: &proxy.Offline{Metadata: source.Metadata}, Cache: c.served,
 	}}})
 }
 
@@ -255,6 +257,27 @@ func TestWhatWasLoadedAndCannotBeReadIsNotReportedAsMissing(t *testing.T) {
 	c.disk.reads.Store(false)
 	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 200 {
 		t.Errorf("afterwards: got %v", a)
+	}
+}
+
+// TestAReadOfAnOfflineRegistryCountsOnce, whatever becomes of it.
+func TestAReadOfAnOfflineRegistryCountsOnce(t *testing.T) {
+	c := newCarried(t)
+	g := c.gate(t, 0)
+	one := c.images["acme/app:1.0"]
+	read := func() {
+		for _, target := range []string{"manifests/1.0", "blobs/" + one.blob} {
+			g.get("/v2/acme/app/" + target)
+		}
+	}
+	read()
+	c.load(t, "acme/app", one)
+	c.disk.reads.Store(true)
+	read()
+	c.disk.reads.Store(false)
+	read()
+	if s := c.served.Stats(); s.Misses != 2 || s.Failures != 2 || s.Hits != 2 {
+		t.Errorf("%d misses, %d failures and %d hits, want 2 of each", s.Misses, s.Failures, s.Hits)
 	}
 }
 
