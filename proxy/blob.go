@@ -33,25 +33,25 @@ func (g *gate) serveBlob(w http.ResponseWriter, r *http.Request, repo repo, rout
 		rec.from = fromUpstream
 		return g.headBlob(w, r, route)
 	}
-	blob, err := g.storedBlob(r.Context(), repo, route)
+	blob, err := g.cachedBlob(r.Context(), repo, route)
 	if err == nil {
 		rec.from = fromStore
 		return g.serveStored(w, r, repo, route, blob)
 	}
 	if g.Offline != nil {
-		return errUnheld(r.Context(), route, err)
+		return errOffline(r.Context(), route, err)
 	}
 	return g.serveFetched(w, r, repo, route, rec)
 }
 
-// storedBlob is a blob in the cache. The error wraps content.ErrNotCached where it is
+// cachedBlob is a blob in the cache. The error wraps content.ErrNotCached where it is
 // not there; any other says why it cannot be read.
-func (g *gate) storedBlob(ctx context.Context, repo repo, route Route) (*content.Blob, error) {
+func (g *gate) cachedBlob(ctx context.Context, repo repo, route Route) (*content.Blob, error) {
 	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
 	defer cancel()
 	blob, err := g.Cache.Blob(patient, repo.name, digest.Digest(route.Reference))
 	if err != nil {
-		g.unread(ctx, repo, route.Reference, err)
+		g.logUnread(ctx, repo, route.Reference, err)
 		return nil, err
 	}
 	return blob, nil
@@ -62,9 +62,9 @@ func (g *gate) storedBlob(ctx context.Context, repo repo, route Route) (*content
 func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, route Route, blob *content.Blob) error {
 	return writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
 		stored := &storedReader{at: offset, patience: g.manifestTimeout, resume: func(at int64, err error) (io.ReadCloser, error) {
-			g.unread(r.Context(), repo, route.Reference, err)
+			g.logUnread(r.Context(), repo, route.Reference, err)
 			if g.Offline != nil {
-				return nil, errUnheld(r.Context(), route, err)
+				return nil, errOffline(r.Context(), route, err)
 			}
 			body, size, err := g.openBlob(r.Context(), repo, route, g.authorization(r), at)
 			if err == nil && size >= 0 && size != blob.Size {

@@ -32,27 +32,27 @@ func (g *gate) caches(route Route) bool {
 // has lost would never be pushed again.
 func (g *gate) beforePush(r *http.Request) bool { return g.Push && r.Method == http.MethodHead }
 
-// held returns a verified manifest, in one reading, from memory or the cache. The
-// error wraps content.ErrNotCached where neither has it; any other says why the cache
-// could not be read. Whether a client may have it is another question.
-func (g *gate) held(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
+// findManifest returns a verified manifest, in one reading, from memory or the
+// cache. The error wraps content.ErrNotCached where neither has it; any other says
+// why the cache could not be read. Whether a client may have it is another question.
+func (g *gate) findManifest(ctx context.Context, r repo, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
 	since := g.deletions.Load()
 	if m = g.manifests.Get(g.origin, r.gun, digest); m != nil {
 		if g.Cache != nil && g.Cache.UseManifest(ctx, r.name, m.Digest) && g.Offline == nil {
-			g.store(r, m, since) // it could not be written, or has left
+			g.putInCacheLater(r, m, since) // it could not be written, or has left
 		}
 		return m, fromMemory, nil
 	}
-	if m, err = g.stored(ctx, r, digest); err != nil {
+	if m, err = g.cachedManifest(ctx, r, digest); err != nil {
 		return nil, "", err
 	}
-	g.hold(r, m, since)
+	g.putInMemory(r, m, since)
 	return m, fromStore, nil
 }
 
-// hold has a manifest in memory that was there when so many deletions had been,
-// unless there was another since: it may be what was deleted.
-func (g *gate) hold(r repo, m *content.Manifest, since uint64) (held bool) {
+// putInMemory has a manifest in memory that was there when so many deletions had
+// been, unless there was another since: it may be what was deleted.
+func (g *gate) putInMemory(r repo, m *content.Manifest, since uint64) (there bool) {
 	g.manifests.Put(g.origin, r.gun, m)
 	if g.deletions.Load() == since {
 		return true
@@ -61,8 +61,8 @@ func (g *gate) hold(r repo, m *content.Manifest, since uint64) (held bool) {
 	return false
 }
 
-// stored is held without memory.
-func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) (*content.Manifest, error) {
+// cachedManifest is findManifest without memory.
+func (g *gate) cachedManifest(ctx context.Context, r repo, of trustcache.Digest) (*content.Manifest, error) {
 	if g.Cache == nil {
 		return nil, content.ErrNotCached
 	}
@@ -73,15 +73,15 @@ func (g *gate) stored(ctx context.Context, r repo, of trustcache.Digest) (*conte
 		err = oneReading(m.Body, m.MediaType)
 	}
 	if err != nil {
-		g.unread(ctx, r, of.String(), err)
+		g.logUnread(ctx, r, of.String(), err)
 		return nil, err
 	}
 	return m, nil
 }
 
-// unread notes that something may be in the cache and cannot be had from there,
+// logUnread says that something may be in the cache and cannot be had from there,
 // unless it is the client who has gone.
-func (g *gate) unread(ctx context.Context, r repo, digest string, err error) {
+func (g *gate) logUnread(ctx context.Context, r repo, digest string, err error) {
 	if errors.Is(err, content.ErrNotCached) || ctx.Err() != nil {
 		return
 	}
@@ -98,16 +98,17 @@ const (
 	keepBlobTimeout = time.Hour
 )
 
-// keep has a manifest kept, in the cache not while its clients wait. since is as
-// for hold.
-func (g *gate) keep(r repo, m *content.Manifest, since uint64) {
-	if g.hold(r, m, since) && g.Cache != nil {
-		g.store(r, m, since)
+// keepManifest keeps what the registry sent: in memory now, in the cache not while
+// its clients wait. since is as for putInMemory.
+func (g *gate) keepManifest(r repo, m *content.Manifest, since uint64) {
+	if g.putInMemory(r, m, since) && g.Cache != nil {
+		g.putInCacheLater(r, m, since)
 	}
 }
 
-// store has a manifest written to the cache, and removed again where hold would.
-func (g *gate) store(r repo, m *content.Manifest, since uint64) {
+// putInCacheLater has a manifest written to the cache, and removed again where it
+// may be what was deleted since.
+func (g *gate) putInCacheLater(r repo, m *content.Manifest, since uint64) {
 	g.flights.Later(int64(len(m.Body)), func(ctx context.Context) {
 		if g.deletions.Load() != since {
 			return
@@ -118,13 +119,14 @@ func (g *gate) store(r repo, m *content.Manifest, since uint64) {
 		if err == nil && g.deletions.Load() != since {
 			err = caught(func() error { return g.Cache.Drop(ctx, r.name, digest.Digest(m.Digest)) })
 		}
-		g.kept(r, m.Digest, err)
+		g.logUnkept(r, m.Digest, err)
 	})
 }
 
-// kept notes what became of keeping something. What is not kept was served all
-// the same, and is fetched again.
-func (g *gate) kept(r repo, digest string, err error) {
+// logUnkept says that something could not be written to the cache; nothing where
+// err is nil or it never is. What is not kept was served all the same, and is
+// fetched again.
+func (g *gate) logUnkept(r repo, digest string, err error) {
 	if err != nil && !errors.Is(err, content.ErrUncacheable) {
 		g.log.Warn().Str("registry", g.Name).Str("repository", r.name).Str("digest", digest).Err(err).Msg("the cache cannot be written: what was served is not kept")
 	}

@@ -20,7 +20,7 @@ import (
 func (g *gate) blobSource(repo repo, route Route, authorization string) content.Source {
 	return content.Source{
 		Open: func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
-			if blob, err := g.storedBlob(ctx, repo, route); err == nil { // another flight has just landed
+			if blob, err := g.cachedBlob(ctx, repo, route); err == nil { // another flight has just landed
 				if body, err := blob.Open(ctx, offset); err == nil {
 					return body, blob.Size, nil
 				}
@@ -30,7 +30,7 @@ func (g *gate) blobSource(repo repo, route Route, authorization string) content.
 		Keep: func(ctx context.Context, blob io.Reader) {
 			ctx, cancel := context.WithTimeout(ctx, keepBlobTimeout)
 			defer cancel()
-			g.kept(repo, route.Reference, caught(func() error {
+			g.logUnkept(repo, route.Reference, caught(func() error {
 				return g.Cache.PutBlob(ctx, repo.name, digest.Digest(route.Reference), blob)
 			}))
 		},

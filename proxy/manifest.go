@@ -98,10 +98,10 @@ func matchesETag(values []string, digest string) bool {
 }
 
 // manifest returns a manifest to a client that may read the repository: one
-// that is held when the client is admitted, else fetched with the client's own
-// credentials, which admits it. from says which.
+// from memory or the cache when the client is admitted, else fetched with the
+// client's own credentials, which admits it. from says which.
 func (g *gate) manifest(ctx context.Context, r repo, authorization string, digest trustcache.Digest) (m *content.Manifest, from string, err error) {
-	m, from, err = g.held(ctx, r, digest)
+	m, from, err = g.findManifest(ctx, r, digest)
 	if err == nil {
 		found, err := g.admit(ctx, r, authorization, Route{Kind: ManifestByDigest, Repository: r.name, Reference: m.Digest})
 		if err == nil && !found {
@@ -113,7 +113,7 @@ func (g *gate) manifest(ctx context.Context, r repo, authorization string, diges
 		return m, from, nil
 	}
 	if g.Offline != nil {
-		return nil, "", errUnheld(ctx, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}, err)
+		return nil, "", errOffline(ctx, Route{Kind: ManifestByDigest, Repository: r.name, Reference: digest.String()}, err)
 	}
 	m, err = share(ctx, g, &g.fetches, r, digest.String(), authorization, g.manifestTimeout, func(ctx context.Context) (*content.Manifest, error) {
 		return g.fetchManifest(ctx, r, authorization, digest)
@@ -149,7 +149,7 @@ func (g *gate) fetchManifest(ctx context.Context, r repo, authorization string, 
 	if err != nil {
 		return nil, err
 	}
-	g.keep(r, m, since)
+	g.keepManifest(r, m, since)
 	if g.Passthrough {
 		g.auth.remember(g.origin, r.gun, authorization)
 	}

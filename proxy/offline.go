@@ -57,10 +57,10 @@ func (nowhere) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// errUnheld says why an offline registry does not serve what a route by digest
+// errOffline says why an offline registry does not serve what a route by digest
 // means, by what its cache said: that nobody has loaded it is known only where the
 // cache can be read.
-func errUnheld(ctx context.Context, route Route, err error) error {
+func errOffline(ctx context.Context, route Route, err error) error {
 	switch {
 	case errors.Is(err, content.ErrNotCached):
 		return errNotLoaded(route)
