@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -469,12 +470,12 @@ func TestASpoolLeavesRoomForOthers(t *testing.T) {
 	if err := file.Expect(450); err != nil {
 		t.Error(err)
 	}
-	if err := file.Expect(451); err == nil {
-		t.Error("a blob may take the last twentieth")
+	if err := file.Expect(451); err == nil || !strings.HasSuffix(err.Error(), "promised 450 of them; 451 are needed, and 50 stay free") {
+		t.Errorf("of a blob that may not take the last twentieth: %v", err)
 	}
 	free = 49
-	if _, err := s.Create(); err == nil {
-		t.Error("begun without room")
+	if _, err := s.Create(); err == nil || !strings.HasSuffix(err.Error(), "promised 450 of them; 50 stay free") {
+		t.Errorf("of one of unknown size without room: %v", err)
 	}
 	if _, err := file.Write(make([]byte, lookEvery)); err == nil {
 		t.Error("written when others had filled the disk")

@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// ErrSpool: bytes under way cannot be written to this machine's disk.
-var ErrSpool = errors.New("the spool cannot be written")
+// ErrSpool: bytes under way cannot be written to this machine's disk. Whoever logs
+// it says that; its own text says only where.
+var ErrSpool = errors.New("spool")
 
 // Spool is where blobs under way are written, so that many clients read one
 // fetch, each at its own speed. It is safe for concurrent use.
@@ -92,7 +93,11 @@ func (s *DirSpool) grant(n int64) error {
 	defer s.mu.Unlock()
 	reserve := min(total/reserveShare, maxReserve)
 	if n > free || free-n-s.granted < reserve {
-		return fmt.Errorf("%s: %d bytes are free and others are promised %d of them; %d are needed, and %d stay free", filepath.Clean(s.dir), free, s.granted, n, reserve)
+		needed := ""
+		if n > 0 {
+			needed = fmt.Sprintf("%d are needed, and ", n)
+		}
+		return fmt.Errorf("%s: %d bytes are free and others are promised %d of them; %s%d stay free", filepath.Clean(s.dir), free, s.granted, needed, reserve)
 	}
 	s.granted += n
 	return nil
