@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"text/tabwriter"
 
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/proxy/content"
@@ -31,8 +32,9 @@ func pinsCommand(stdout io.Writer) *cobra.Command {
 		Use:   "pins",
 		Short: "List the tags whose content is kept whatever its age",
 		Long: `List the tags whose content is kept in the caches of all registries whatever its
-age and their max-size, by "cache warm", one to a line with the number of
-manifests and blobs that this is. Nobody is asked, and nothing changes.
+age and their max-size, by "cache warm", and those that bundles brought to offline
+registries, with the number of manifests and blobs that this is. Nobody is asked,
+and nothing changes.
 
 Exit codes: 0 they are listed, 1 they cannot be read, 2 bad configuration.`,
 		Args: noReference,
@@ -49,14 +51,16 @@ Exit codes: 0 they are listed, 1 they cannot be read, 2 bad configuration.`,
 }
 
 func listPins(ctx context.Context, cfg *config.Config, w io.Writer) error {
-	cached := slices.DeleteFunc(slices.Clone(cfg.Registries), func(reg config.Registry) bool { return reg.Cache == nil })
-	if len(cached) == 0 {
-		return usage("no registry has a cache in the configuration")
+	keeping := slices.DeleteFunc(slices.Clone(cfg.Registries), func(reg config.Registry) bool { return reg.Cache == nil && reg.Offline == nil })
+	if len(keeping) == 0 {
+		return usage("no registry has a cache in the configuration, or is offline")
 	}
-	for _, reg := range cached {
-		if err := checkCache(cfg, reg); err != nil {
-			return err
-		}
+	if err := checkShared(cfg); err != nil {
+		return err
+	}
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "IMAGE\tMANIFESTS AND BLOBS")
+	for _, reg := range keeping {
 		store, err := readCache(ctx, cfg, reg)
 		if err != nil {
 			return err
@@ -66,10 +70,10 @@ func listPins(ctx context.Context, cfg *config.Config, w io.Writer) error {
 			return err
 		}
 		for _, p := range pins {
-			fmt.Fprintf(w, "%s/%s:%s\t%d\n", reg.Name, p.Repository, p.Tag, len(p.Digests))
+			fmt.Fprintf(tw, "%s/%s:%s\t%d\n", reg.Name, p.Repository, p.Tag, len(p.Digests))
 		}
 	}
-	return nil
+	return tw.Flush()
 }
 
 func unpinCommand(stdout, stderr io.Writer) *cobra.Command {

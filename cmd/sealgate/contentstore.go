@@ -51,8 +51,14 @@ func checkCache(cfg *config.Config, reg config.Registry) error {
 		return usage("%s is offline: what it has comes with bundles (sealgate bundle load)", reg.Name)
 	case reg.Cache == nil:
 		return usage("%s has no cache in the configuration: give it one (cache: {}), and reload the server", reg.Name)
-	case cfg.Storage.Driver == config.InMemory:
-		return usage("storage is inmemory, which the server has for itself alone: a cache that is filled from outside needs storage.filesystem or storage.s3")
+	}
+	return checkShared(cfg)
+}
+
+// checkShared says why no other process than the server can see the storage.
+func checkShared(cfg *config.Config) error {
+	if cfg.Storage.Driver == config.InMemory {
+		return usage("storage is inmemory, which the server has for itself alone: a cache that is filled or seen from outside needs storage.filesystem or storage.s3")
 	}
 	return nil
 }

@@ -267,6 +267,9 @@ content-trust: {mode: enforced, trust-pinning: {root-keys: {"%s/*": [%s]}}}
 	if code, stdout, stderr := call(t, "bundle", "load", "--config", there, bundle); code != 0 {
 		t.Fatalf("load: exit %d: %s%s", code, stdout, stderr)
 	}
+	if code, stdout, stderr := call(t, "cache", "pins", "--config", there); code != 0 || !strings.Contains(stdout, storyName+"/demo/app:1.0  3\n") {
+		t.Errorf("pins: exit %d: %s%s", code, stdout, stderr)
+	}
 	for _, r := range inst.current.Load().registries {
 		if err := r.trust.Refresh(t.Context(), storyName+"/demo/app"); err != nil {
 			t.Fatal(err)

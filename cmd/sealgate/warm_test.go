@@ -153,7 +153,7 @@ func TestWarmingFetchesWhatIsSignedAndPinsIt(t *testing.T) {
 	if manifests, blobs := w.fetched(); manifests+blobs != 0 {
 		t.Errorf("the registry was asked again, for %d manifests and %d blobs", manifests, blobs)
 	}
-	if got := w.run(0, "pins"); got != "registry.example.com/demo/app:1.0\t3\nregistry.example.com/demo/app:1.1\t6\n" {
+	if got := w.run(0, "pins"); got != "IMAGE                              MANIFESTS AND BLOBS\nregistry.example.com/demo/app:1.0  3\nregistry.example.com/demo/app:1.1  6\n" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -205,7 +205,7 @@ func TestWhatIsPinnedLeavesOnlyWhenItIsLetGo(t *testing.T) {
 		t.Errorf("pinned are %q", tags)
 	}
 	w.run(0, "unpin demo/app:*", "1.0: no longer pinned")
-	if got := w.run(0, "pins"); got != "" {
+	if got := w.run(0, "pins"); got != "IMAGE  MANIFESTS AND BLOBS\n" {
 		t.Errorf("got %q", got)
 	}
 }
