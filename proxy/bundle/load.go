@@ -46,7 +46,8 @@ type Report struct {
 	// Lacking are tags that are signed as something else than before, which
 	// neither this bundle nor any before has brought.
 	Lacking []string
-	// Copied is how many bytes had to be stored.
+	// Copied is how many bytes had to be stored, of each digest once, however many
+	// repositories got it.
 	Copied int64
 }
 
@@ -71,7 +72,7 @@ func (b *Bundle) Load(ctx context.Context, opts LoadOptions) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &load{b: b, opts: opts, total: 2 * size}
+	l := &load{b: b, opts: opts, total: 2 * size, counted: map[digest.Digest]bool{}}
 	if err := b.sums(ctx, all, l.copied); err != nil {
 		return nil, err
 	}
@@ -83,7 +84,18 @@ type load struct {
 	b           *Bundle
 	opts        LoadOptions
 	done, total int64
+	puts        int // manifests and blobs that a repository did not have
+	counted     map[digest.Digest]bool
 	report      Report
+}
+
+// stored notes that a repository did not have d.
+func (l *load) stored(d digest.Digest, size int64) {
+	l.puts++
+	if !l.counted[d] {
+		l.counted[d] = true
+		l.report.Copied += size
+	}
 }
 
 func (l *load) copied(n int64) {
@@ -129,7 +141,7 @@ func (l *load) store(ctx context.Context, c *checked, i int, t *tree, pins []con
 	if err := c.Store.Pin(ctx, c.Name, tag, kept); err != nil {
 		return err
 	}
-	before := l.report.Copied
+	before := l.puts
 	for _, d := range t.blobs {
 		if err := l.blob(ctx, c, d.Digest); err != nil {
 			return err
@@ -140,7 +152,7 @@ func (l *load) store(ctx context.Context, c *checked, i int, t *tree, pins []con
 			return err
 		}
 	}
-	l.say(c, i, t, l.report.Copied == before)
+	l.say(c, i, t, l.puts == before)
 	return nil
 }
 
@@ -157,7 +169,7 @@ func (l *load) blob(ctx context.Context, c *checked, d digest.Digest) error {
 	if err := c.Store.PutBlob(ctx, c.Name, d, &progressReader{ctx: ctx, from: r, copied: l.copied}); err != nil {
 		return err
 	}
-	l.report.Copied += size
+	l.stored(d, size)
 	return nil
 }
 
@@ -173,7 +185,7 @@ func (l *load) manifest(ctx context.Context, c *checked, d content.Descriptor) e
 	if err := c.Store.PutManifest(ctx, c.Name, m); err != nil {
 		return err
 	}
-	l.report.Copied += int64(len(m.Body))
+	l.stored(d.Digest, int64(len(m.Body)))
 	return nil
 }
 

@@ -154,6 +154,41 @@ func TestABundleIsLoadedWhole(t *testing.T) {
 	}
 }
 
+// TestWhatTwoRepositoriesShareCountsOnce as stored, and is new to both.
+func TestWhatTwoRepositoriesShareCountsOnce(t *testing.T) {
+	one := image(t, "one")
+	dir, other := t.TempDir()+"/site", app+"2"
+	w := newWriter(t, dir)
+	one.put(t, w)
+	tags := map[string]digest.Digest{"v1": one.digest()}
+	if err := w.Finish(t.Context(), []Saved{{GUN: app, Trust: trustOf("app"), Tags: tags}, {GUN: other, Trust: trustOf("other"), Tags: tags}}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	s := newSite(t, map[string]made{"v1": one})
+	report, err := b.Load(t.Context(), LoadOptions{Find: func(gun string) (Place, error) {
+		place, err := s.find(app)
+		if gun == other {
+			place.Name = "team/app2"
+		}
+		return place, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(one.manifest.Body))
+	for _, raw := range one.blobs {
+		size += int64(len(raw))
+	}
+	if report.Copied != size || len(report.Loaded) != 2 || report.Loaded[0].Was || report.Loaded[1].Was {
+		t.Errorf("want %d bytes, for two that were not there: %+v", size, report)
+	}
+}
+
 func TestASparseIndexIsLoadedAsFarAsItWasSaved(t *testing.T) {
 	many := index(t, image(t, "amd64"), image(t, "arm64"))
 	dir := t.TempDir() + "/site"
