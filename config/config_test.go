@@ -444,7 +444,7 @@ func TestWarnings(t *testing.T) {
 		},
 		{
 			"a cache without a bound",
-			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    redirect-hosts: [b.example.com]\n    cache: {}", 1) +
+			strings.Replace(minimal, "name: registry.example.com:5000", "name: registry.example.com:5000\n    redirects: follow\n    cache: {}", 1) +
 				"storage: {filesystem: {rootdirectory: /none}}\n",
 			[]string{"registries[0].cache: neither max-size nor ttl is set", "registries[0].name: no pin"},
 		},

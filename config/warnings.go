@@ -55,7 +55,7 @@ func (c *Config) Warnings() []string {
 			warn(child(path, "upstream"), "%q is also a name by which clients reach Sealgate: where it leads back here, Sealgate asks itself without end. Give the origin a name or an address of its own", u.Host)
 		}
 		c.credentialsWarnings(path, r, warn)
-		if r.Redirects == RedirectsFollow && len(r.RedirectHosts) == 0 {
+		if r.Redirects == RedirectsFollow && len(r.RedirectHosts) == 0 && r.Cache == nil { // a cache needs follow, redirects or not
 			warn(child(path, "redirect-hosts"), "is empty, and redirects are followed to no other hosts: every redirect of %s is an error", r.Upstream)
 		}
 		if u := r.Notary.URL; u != nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
