@@ -53,13 +53,22 @@ type Server struct {
 	orders atomic.Int64
 }
 
-// Start runs a server until the test ends. Tests that call it must not run in
-// parallel with others: Pebble takes settings from the environment.
+// settings are those that Pebble takes from the environment.
+var settings = map[string]string{
+	"PEBBLE_VA_NOSLEEP":      "1",
+	"PEBBLE_AUTHZREUSE":      "0", // every order is to look again
+	"PEBBLE_WFE_NONCEREJECT": "0",
+}
+
+// Start runs a server until the test ends. Its settings stay in the environment
+// of the process, since tests that run beside each other start servers.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_AUTHZREUSE", "0") // every order is to look again
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
+	for name, value := range settings {
+		if err := os.Setenv(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	silent := log.New(io.Discard, "", 0)
 	store := db.NewMemoryStore()
 	s := &Server{ca: ca.New(silent, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: uint64(o.Life / time.Second)}})}
