@@ -109,10 +109,6 @@ func (s *staging) DropFiles(_ string, names []string) error {
 	return nil
 }
 
-// keptTimestamp is what package notary calls the file whose arrival puts the
-// others in force.
-const keptTimestamp = "timestamp"
-
 // commit puts in force what was staged. Wherever it ends, a server goes on with
 // the old data or with the new: the timestamp is there after all that it leads to,
 // and what is remembered comes last, since a server that sees the new timestamp
@@ -126,7 +122,7 @@ func (s *staging) commit(ctx context.Context, gun string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if name == keptTimestamp {
+		if name == notary.KeptTimestamp {
 			continue
 		}
 		if _, err := s.files.PutFile(gun, name, s.put[name]); err != nil {
@@ -135,7 +131,7 @@ func (s *staging) commit(ctx context.Context, gun string) error {
 	}
 	save := func() error { return s.store.Save(gun, s.old, s.next) }
 	timestamp := func() error {
-		_, err := s.files.PutFile(gun, keptTimestamp, s.put[keptTimestamp])
+		_, err := s.files.PutFile(gun, notary.KeptTimestamp, s.put[notary.KeptTimestamp])
 		return err
 	}
 	steps := []func() error{timestamp, save}

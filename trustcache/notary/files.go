@@ -31,9 +31,10 @@ type Files interface {
 }
 
 const (
-	// keptTimestamp is the name of the timestamp among the files, after a line
-	// that says when the server last gave a good answer.
-	keptTimestamp = "timestamp"
+	// KeptTimestamp is the name of the timestamp among the files, after a line
+	// that says when the server last gave a good answer. Its arrival puts the others
+	// in force: who writes Files writes it last.
+	KeptTimestamp = "timestamp"
 	// contactLine is the form of that line.
 	contactLine = time.RFC3339
 	// contactEvery is how old that may become while nothing else changes.
@@ -44,7 +45,7 @@ const (
 // gave a good answer; fs.ErrNotExist where nothing was kept.
 func (s *Source) readKept(gun string) (timestamp []byte, contact time.Time, err error) {
 	const line = int64(len(contactLine) + len("\n"))
-	kept, err := s.opts.Files.File(gun, keptTimestamp, line+s.opts.Limits.Timestamp)
+	kept, err := s.opts.Files.File(gun, KeptTimestamp, line+s.opts.Limits.Timestamp)
 	if err != nil {
 		return nil, contact, err
 	}
@@ -184,14 +185,14 @@ func (u *update) keepAll(ts *timestampFile, m *memo) {
 		u.keepRoots()
 	}
 	contact := fmt.Appendf(nil, "%s\n", u.now.UTC().Format(contactLine))
-	if !u.keep(keptTimestamp, append(contact, ts.raw...)) {
+	if !u.keep(KeptTimestamp, append(contact, ts.raw...)) {
 		return // the next update tries again
 	}
 	m.kept = u.now
 	if same {
 		return
 	}
-	names := []string{keptTimestamp, fmt.Sprintf("%x", m.snapshot.hash)}
+	names := []string{KeptTimestamp, fmt.Sprintf("%x", m.snapshot.hash)}
 	for _, r := range m.roles {
 		names = append(names, fmt.Sprintf("%x", r.hash))
 	}
