@@ -3,8 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -202,10 +200,10 @@ func (w *walk) manifest(ctx context.Context, d content.Descriptor) (content.Name
 // fetch asks the registry for a manifest, more than once where it does not
 // answer.
 func (w *walk) fetch(ctx context.Context, d digest.Digest) (m *content.Manifest, err error) {
-	var sum trustcache.Digest
-	if n, err := hex.Decode(sum[:], []byte(d.Encoded())[:min(len(d.Encoded()), 2*len(sum))]); d.Algorithm() != digest.SHA256 || err != nil || n != sha256.Size {
+	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 		return nil, errors.New("manifests are kept by their sha256 alone")
 	}
+	sum := sha256Of(d.String())
 	var tries tries
 	for {
 		if m, err = w.once(ctx, sum); err == nil {

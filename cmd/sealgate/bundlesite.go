@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -36,10 +35,8 @@ func openSite(cfg *config.Config) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	if root := cfg.Storage.RootDirectory(); root != "" {
-		if err := os.MkdirAll(root, 0o700); err != nil {
-			return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
-		}
+	if err := makeRoot(cfg.Storage); err != nil {
+		return nil, err
 	}
 	if err := checkOwner(cfg.Storage); err != nil {
 		return nil, err

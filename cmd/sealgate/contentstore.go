@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/sealgate/sealgate/config"
@@ -33,14 +30,7 @@ func upstreamText(reg config.Registry) string {
 // user alone: what is in private registries is in it, and the filesystem driver
 // makes files that everybody may read.
 func closeContent(s config.Storage) error {
-	root := s.RootDirectory()
-	if root == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Join(root, filepath.FromSlash(content.Top)), 0o700); err != nil {
-		return fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
-	}
-	return nil
+	return makeInRoot(s, content.Top)
 }
 
 // checkCache says why no other process than the server can see the cache of a

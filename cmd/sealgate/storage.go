@@ -59,10 +59,8 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		m.store, m.driver = notary.NewMemoryStore(), inmemory.New()
 		return m, nil
 	}
-	if root := cfg.Storage.RootDirectory(); root != "" { // for this user alone where there is none yet
-		if err := os.MkdirAll(root, 0o700); err != nil {
-			return nil, fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
-		}
+	if err := makeRoot(cfg.Storage); err != nil {
+		return nil, err
 	}
 	d, err := openDriver(cfg.Storage)
 	if err != nil {
@@ -85,6 +83,22 @@ func openRemembered(cfg *config.Config, log zerolog.Logger) (*remembered, error)
 		log.Info().Msg("no trust state is stored: this is a first start, or everything was lost")
 	}
 	return m, nil
+}
+
+// makeRoot makes the directory of the filesystem driver, for this user alone, where
+// there is none yet.
+func makeRoot(s config.Storage) error { return makeInRoot(s, "") }
+
+// makeInRoot is makeRoot for a directory in it.
+func makeInRoot(s config.Storage, directory string) error {
+	root := s.RootDirectory()
+	if root == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(root, filepath.FromSlash(directory)), 0o700); err != nil {
+		return fmt.Errorf("storage.filesystem.rootdirectory: %w", err)
+	}
+	return nil
 }
 
 // openDriver returns the driver that s names. It asks nobody and makes nothing.
