@@ -92,6 +92,9 @@ type Refresh struct {
 	// Standing says that an older snapshot goes on being used after Err;
 	// Recovered, that this good answer follows a failed one.
 	Standing, Recovered bool
+	// Before is the snapshot that was known until then, After the one that is from
+	// now on; nil where there is none. They are the same where nothing came of it.
+	Before, After *Snapshot
 }
 
 // View is what a caller gets: a snapshot that may be used now.
@@ -442,6 +445,10 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 		GUN: gun, Duration: now.Sub(start), Err: err,
 		Standing:  err != nil && f.st != nil && c.stands(f.st, now) == nil,
 		Recovered: err == nil && old != nil && old.err != nil,
+		Before:    prev,
+	}
+	if f.st != nil {
+		outcome.After = f.st.snap
 	}
 	close(f.done)
 	c.report(outcome)

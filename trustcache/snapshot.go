@@ -50,6 +50,18 @@ type HiddenTag struct {
 	Doubt string
 }
 
+// Why says to a human why the tag is hidden.
+func (h *HiddenTag) Why() string {
+	why := "signed only in " + strings.Join(h.Roles, ", ") + ", whose word does not count"
+	if len(h.Missing) > 0 {
+		why = "not signed by the required " + strings.Join(h.Missing, ", ")
+	}
+	if h.Doubt != "" {
+		why += ", as far as can be known: " + h.Doubt
+	}
+	return why
+}
+
 // Evidence is what one verified role contributed. It is for humans: nothing
 // decides by it.
 type Evidence struct {

@@ -30,16 +30,37 @@ func (c *Cache) Stats() Stats {
 	states := c.known.Values()
 	c.mu.Unlock()
 	for _, st := range states {
-		switch {
-		case st.fresh(now):
+		switch c.condition(st, now) {
+		case Fresh:
 			s.Fresh++
-		case st.err != nil && c.stands(st, now) != nil:
+		case Ended:
 			s.Ended++
 		default:
 			s.Stale++
 		}
 	}
 	return s
+}
+
+// A Condition is one of the words Fresh, Stale and Ended; Stats says what they
+// mean.
+type Condition string
+
+// The conditions of a repository with a snapshot.
+const (
+	Fresh Condition = "fresh"
+	Stale Condition = "stale"
+	Ended Condition = "ended"
+)
+
+func (c *Cache) condition(st *state, now time.Time) Condition {
+	switch {
+	case st.fresh(now):
+		return Fresh
+	case st.err != nil && c.stands(st, now) != nil:
+		return Ended
+	}
+	return Stale
 }
 
 // Use is a repository with a snapshot.
@@ -50,6 +71,11 @@ type Use struct {
 	Roles   []RoleExpiry
 	Contact time.Time // last good answer of the source
 	Ends    time.Time // the snapshot stands no longer: the source knows how far past expiry roles may be
+	// Snapshot is what was verified last, whether it may still be used or not.
+	Snapshot  *Snapshot
+	Condition Condition
+	// Failure is why the last refresh brought nothing; nil after a good one.
+	Failure error
 }
 
 // RoleExpiry is when a role expires.
@@ -79,15 +105,37 @@ func (c *Cache) InUse(n int) []Use {
 	c.mu.Lock()
 	states := c.known.Values() // oldest first
 	c.mu.Unlock()
+	now := c.opts.Now()
 	uses := make([]Use, 0, min(n, len(states)))
 	for i := len(states) - 1; i >= 0 && len(uses) < n; i-- {
-		uses = append(uses, states[i].use())
+		uses = append(uses, c.use(states[i], now))
 	}
 	return uses
 }
 
-func (st *state) use() Use {
-	u := Use{GUN: st.snap.gun, Contact: st.contact, Ends: st.snap.expires}
+// Peek returns what is known of gun without asking the source, and without
+// counting as a use. Where there is no snapshot, Use has none and its Failure says
+// why, as long as that is remembered; else known is false.
+func (c *Cache) Peek(gun string) (u Use, known bool) {
+	now := c.opts.Now()
+	c.mu.Lock()
+	st, have := c.known.Peek(gun)
+	f, failed := c.unknown.Peek(gun)
+	c.mu.Unlock()
+	switch {
+	case have:
+		return c.use(st, now), true
+	case failed:
+		return Use{GUN: gun, Failure: f.err}, true
+	}
+	return Use{}, false
+}
+
+func (c *Cache) use(st *state, now time.Time) Use {
+	u := Use{
+		GUN: st.snap.gun, Contact: st.contact, Ends: st.snap.expires,
+		Snapshot: st.snap, Condition: c.condition(st, now), Failure: st.err,
+	}
 	for _, e := range st.snap.evidence {
 		if e.Decides {
 			u.Roles = append(u.Roles, RoleExpiry{e.Role, e.Expires})

@@ -75,7 +75,7 @@ func TestWatchingKeepsNobodyWaiting(t *testing.T) {
 	failure.while = func() {
 		answered := make(chan bool)
 		go func() {
-			c.InUse(1)
+			c.InUse(0) // under the lock, and judges none
 			close(answered)
 		}()
 		select {

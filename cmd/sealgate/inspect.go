@@ -258,14 +258,7 @@ func (r *inspectReport) describe(view trustcache.View) {
 		r.Hidden = append(r.Hidden, inspectTag{Tag: t.Tag, Role: t.Role, Why: "its signed entry has no sha256 digest"})
 	}
 	for _, h := range view.Hidden() {
-		why := "signed only in " + strings.Join(h.Roles, ", ") + ", whose word does not count"
-		if len(h.Missing) > 0 {
-			why = "not signed by the required " + strings.Join(h.Missing, ", ")
-		}
-		if h.Doubt != "" {
-			why += ", as far as can be known: " + h.Doubt
-		}
-		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: why})
+		r.Hidden = append(r.Hidden, inspectTag{Tag: h.Tag, Signers: h.Roles, Why: h.Why()})
 	}
 }
 
