@@ -10,11 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/trustcache"
 )
 
-// record collects what the access line of one request says.
+// record collects what the Entry of one request says.
 type record struct {
 	start    time.Time
 	id       [1]string // as the value of a header
@@ -149,73 +148,54 @@ func (rec *record) failed(e *Error) {
 	rec.reason, rec.cause, rec.from = e.Reason, e.Cause, ""
 }
 
-// log writes the access line. No header, query or credential is in it; what a
-// client chose comes as a parsed route, or cut short where it was none.
-func (rec *record) log(log zerolog.Logger, out *countingWriter, now time.Time) {
-	e := log.Info()
-	switch {
-	case rec.reason == "upstream-mismatch" || rec.reason == "upstream-two-readings":
-		e = log.Error().Bool("alarm", true) // the registry does not have what was signed under its digest
-	case out.status >= 500 || rec.decision == "error":
-		e = log.Warn()
+// entry is what is recorded of the request, now that its answer has ended.
+func (rec *record) entry(out *countingWriter, now time.Time) Entry {
+	e := Entry{
+		Time: now, RequestID: rec.id[0], Client: rec.client.Address, Certificate: rec.client.Certificate, Method: rec.method,
+		Registry: rec.registry, Route: rec.route.Kind, Repository: rec.route.Repository,
+		Decision: rec.decision, Reason: rec.reason, From: rec.from, Would: rec.would,
+		LengthDiffers: rec.lengthDiffers(), SignedLength: rec.target.Length,
+		Status: out.status, Bytes: out.bytes, Duration: now.Sub(rec.start),
+		// The registry does not have what was signed under its digest.
+		Alarm: rec.reason == "upstream-mismatch" || rec.reason == "upstream-two-readings",
 	}
-	e.Str("request_id", rec.id[0]).Str("client", rec.client.Address).Str("method", rec.method).
-		Str("registry", rec.registry).Str("route", rec.route.Kind.String())
-	if rec.client.Certificate != "" {
-		e.Str("client_certificate", rec.client.Certificate)
-	}
-	if rec.route.Kind == 0 {
-		e.Str("host", cut(rec.host)).Str("path", cut(rec.path))
-	}
-	if rec.route.Repository != "" {
-		e.Str("repository", rec.route.Repository)
-	}
-	switch rec.route.Kind {
-	case ManifestByTag:
-		e.Str("tag", rec.route.Reference)
-	case ManifestByDigest, Blob, Referrers:
-		e.Str("digest", rec.route.Reference)
-	case TrustMetadata, TrustKey:
-		e.Str("file", rec.route.Reference)
-	case TokenEndpoint:
-		e.Str("path", rec.route.Reference)
-	case PassPath: // what is below it may be a secret, such as an invitation
-		e.Str("prefix", rec.route.Reference)
-	case Uploads, Upload: // a token says nothing
-		if digest := cmp.Or(rec.route.Mount, rec.route.Digest); digest != "" {
-			e.Str("digest", digest)
-		}
-	}
-	e.Str("decision", rec.decision)
-	if rec.reason != "" {
-		e.Str("reason", rec.reason)
-	}
-	if rec.from != "" {
-		e.Str("from", rec.from)
-	}
-	if rec.would != "" {
-		e.Str("would", rec.would)
-	}
+	rec.askedFor(&e)
 	if validDigest(rec.upstreamDigest) {
-		e.Str("upstream_digest", rec.upstreamDigest)
+		e.UpstreamDigest = rec.upstreamDigest
 	}
 	if rec.target.Role != "" {
-		signed := rec.served
-		if signed == "" {
-			signed = rec.target.Digest.String()
+		e.SignedDigest, e.Signers = rec.served, rec.target.Signers
+		if e.SignedDigest == "" {
+			e.SignedDigest = rec.target.Digest.String()
 		}
-		e.Str("signed_digest", signed).Strs("signers", rec.target.Signers)
-	}
-	if rec.lengthDiffers() {
-		e.Int64("signed_length_differs", rec.target.Length)
 	}
 	if rec.stale != nil {
-		e.AnErr("stale", rec.stale)
+		e.Stale = rec.stale.Error()
 	}
 	if rec.cause != nil {
-		e.AnErr("cause", rec.cause)
+		e.Cause = rec.cause.Error()
 	}
-	e.Int("status", out.status).Int64("bytes", out.bytes).Dur("duration_ms", now.Sub(rec.start)).Msg("request")
+	return e
+}
+
+// askedFor fills in what the request named, by kind of route.
+func (rec *record) askedFor(e *Entry) {
+	switch rec.route.Kind {
+	case 0:
+		e.Host, e.Path = cut(rec.host), cut(rec.path)
+	case ManifestByTag:
+		e.Tag = rec.route.Reference
+	case ManifestByDigest, Blob, Referrers:
+		e.Digest = rec.route.Reference
+	case TrustMetadata, TrustKey:
+		e.File = rec.route.Reference
+	case TokenEndpoint:
+		e.Path = rec.route.Reference
+	case PassPath: // what is below it may be a secret, such as an invitation
+		e.Prefix = rec.route.Reference
+	case Uploads, Upload: // a token says nothing
+		e.Digest = cmp.Or(rec.route.Mount, rec.route.Digest)
+	}
 }
 
 // cut keeps what a stranger sent from filling the log.

@@ -59,5 +59,6 @@
 //     what was not is 404 (offline.go).
 //  7. Any error becomes an answer in one place (errors.go), the refusal of a tag
 //     in the form that the registry is configured for (denial.go), and one
-//     access line and one Outcome say what happened (access.go).
+//     Entry, which the access line is written from (entry.go), and one Outcome
+//     say what happened (access.go).
 package proxy

@@ -40,6 +40,11 @@ type Options struct {
 	// Observe, when not nil, is told the outcome of every request, after the
 	// answer, from the request's goroutine.
 	Observe func(Outcome)
+	// Entries, when not nil, is given the record of every request, once, after its
+	// access line is written and whatever the level of the log. It is called from
+	// the request's goroutine, before Observe, and holds up the client while it
+	// does not return: it must be safe for concurrent use and must not block.
+	Entries func(Entry)
 	// Client says who sent a request; it is called once for each, from the
 	// request's goroutine. Nil: whoever has the connection, and nobody is refused.
 	Client func(*http.Request) Client
@@ -143,7 +148,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.recovered(out, rec, p)
 		}
 		now := h.opts.Now()
-		rec.log(h.opts.Log, out, now)
+		h.finished(rec.entry(out, now))
 		if h.opts.Observe != nil {
 			h.opts.Observe(rec.outcome(out, now))
 		}
@@ -158,6 +163,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		rec.failed(e)
 		rec.denial.write(out, r.Method, e)
+	}
+}
+
+// finished writes the access line, and hands what is in it to whoever keeps
+// records as well.
+func (h *Handler) finished(e Entry) {
+	h.opts.Log.WithLevel(e.Level()).EmbedObject(&e).Msg("request")
+	if h.opts.Entries != nil {
+		h.opts.Entries(e)
 	}
 }
 
