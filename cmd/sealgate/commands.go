@@ -94,6 +94,8 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 	root.SetErr(stderr)
 	root.PersistentFlags().StringVar(&logs.format, "log-format", "", "json or console (default json for serve, console otherwise)")
 	root.PersistentFlags().StringVar(&logs.level, "log-level", "info", "trace, debug, info, warn or error (demo: warn unless given)")
+	completes(root, "log-format", "json", "console")
+	completes(root, "log-level", "trace", "debug", "info", "warn", "error")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		_, err := logs.logger(io.Discard, "json") // a bad flag is bad usage of any command
 		return err
@@ -109,8 +111,14 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		bundleCommand(stdout, stderr),
 		doctorCommand(stdout),
 		versionCommand(stdout),
+		manCommand(),
 	)
 	return root
+}
+
+// completes has a shell offer these words for a flag that the command has.
+func completes(cmd *cobra.Command, flag string, words ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func configFlag(cmd *cobra.Command) *string {

@@ -65,6 +65,8 @@ configuration, 3 it cannot be known.`,
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	flags.StringVar(&f.registry, "registry", "", "the registry's name; with --emit: this one only")
 	flags.StringVar(&f.caFile, "ca-file", "", "PEM of the CA of Sealgate's certificate (default: the system's; with --emit: that of tls.self-signed)")
+	completes(cmd, "emit", emitted()...)
+	completes(cmd, "pull", pullers()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(cmd); err != nil {
 			return err

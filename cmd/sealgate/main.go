@@ -13,6 +13,7 @@
 //	sealgate bundle save [--config proxy.yaml] REPO:TAG… -o FILE.tar|DIR  signed images and their proof, for a site without a network
 //	sealgate bundle load [--config proxy.yaml] FILE.tar|DIR  verify one with this site's own pins, and serve what is in it
 //	sealgate version
+//	sealgate completion bash|zsh|fish|powershell        what makes a shell complete all of this
 //
 // Every command takes --log-format json|console and --log-level. Exit codes: 0
 // fine; 1 the operation failed, for inspect: the tag is hidden, for forget:

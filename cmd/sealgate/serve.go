@@ -34,6 +34,8 @@ Signals:
   SIGTERM, SIGINT  be not ready, take no new connection, wait drain-timeout for
                    the requests under way, and exit; a second one ends at once
 
+Under systemd (Type=notify) it says when it is ready, reloads and stops.
+
 Listeners for the operator, where they are configured:
   admin.listen     /metrics, /healthz and /readyz, read only
   admin.control    reload, forget, log level and profiles on a unix socket, by
@@ -87,7 +89,8 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	if challenges != nil {
 		defer challenges.Close()
 	}
-	reload := func() error { return inst.reloadFrom(path) }
+	manager := supervisor{log}
+	reload := func() error { return manager.reloading(func() error { return inst.reloadFrom(path) }) }
 	group, ctx := errgroup.WithContext(ctx)
 	ready := func() error { return inst.ready(ctx) }
 	side, err := openOperatorSide(cfg.Admin, inst, ready, reload)
@@ -121,6 +124,12 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		group.Go(func() error { return runChallenges(ctx, challenges, inst) })
 	}
 	inst.listens()
+	manager.ready()
+	group.Go(func() error {
+		<-ctx.Done()
+		manager.stopping(inst.current.Load().cfg.DrainTimeout)
+		return nil
+	})
 	group.Go(func() error { return side.run(drained) })
 	group.Go(func() error {
 		inst.remembered.keepTime(drained, log)
