@@ -29,6 +29,8 @@ var components = []struct{ program, from string }{
 	{"crane", "go install github.com/google/go-containerregistry/cmd/crane, at the version in .ci/setup"},
 	{"regctl", "go install github.com/regclient/regclient/cmd/regctl, at the version in .ci/setup"},
 	{"cosign", "go install github.com/sigstore/cosign/v2/cmd/cosign, at the version in .ci/setup"},
+	{"prometheus", "Debian package prometheus"},
+	{"promtool", "Debian package prometheus"},
 	{"versitygw", "go install github.com/versity/versitygw/cmd/versitygw, at the version in .ci/setup"},
 }
 

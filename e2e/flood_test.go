@@ -86,7 +86,7 @@ func TestAFloodOfInventedNames(t *testing.T) {
 	} else {
 		t.Logf("%d time series; %d MiB after %d names, %d MiB after %d; Notary was asked %d times", series, memory, names/5, now, names, asked.Load())
 	}
-	if remembered := number(t, w.metric(t, fmt.Sprintf(`sealgate_trust_cache_unknown{registry=%q}`, w.settings.name))); remembered > 4096 {
+	if remembered := number(t, w.metric(t, fmt.Sprintf(`sealgate_trust_cache_unknown_repositories{registry=%q}`, w.settings.name))); remembered > 4096 {
 		t.Errorf("%d names without trust data are remembered", remembered)
 	}
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)

@@ -113,7 +113,7 @@ func newRequestMetrics(registries *words) *requestMetrics {
 				"flight (the registry, once for all who asked at that time) or upstream (the registry).",
 			"registry", "route", "from"),
 		fromBytes: counters("sealgate_cache_response_bytes_total",
-			"Bytes of their bodies sent to clients, by where they came from.", "registry", "from"),
+			"Bytes of bodies of manifests and blobs of registries with a cache sent to clients, by where they came from.", "registry", "from"),
 		origins: newWords(maxOrigins),
 		routes:  newWords(maxRoutes),
 		decided: newWords(maxDecisions),

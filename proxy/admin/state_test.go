@@ -75,7 +75,7 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		{"sealgate_trust_snapshots", []string{"registry", "one", "state", "ended"}, 1},
 		{"sealgate_trust_snapshots", []string{"registry", "two", "state", "fresh"}, 0},
 		{"sealgate_trust_cache_bytes", []string{"registry", "one"}, 4096},
-		{"sealgate_trust_cache_unknown", []string{"registry", "one"}, 7},
+		{"sealgate_trust_cache_unknown_repositories", []string{"registry", "one"}, 7},
 		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "hit"}, 10},
 		{"sealgate_trust_cache_requests_total", []string{"registry", "one", "result", "miss"}, 4},
 		{"sealgate_cache_bytes", []string{"registry", "one"}, 900},
@@ -84,7 +84,7 @@ func TestCachesAreReportedByRegistry(t *testing.T) {
 		{"sealgate_cache_links", []string{"registry", "one"}, 8},
 		{"sealgate_cache_last_sweep_timestamp_seconds", []string{"registry", "one"}, float64(epoch.Unix())},
 		{"sealgate_cache_last_sweep_timestamp_seconds", []string{"registry", "two"}, -1}, // none yet
-		{"sealgate_cache_sweep_duration_seconds", []string{"registry", "one"}, 1},
+		{"sealgate_cache_last_sweep_duration_seconds", []string{"registry", "one"}, 1},
 		{"sealgate_cache_failures_total", []string{"registry", "one"}, 3},
 		{"sealgate_cache_damaged_total", []string{"registry", "one"}, 6},
 		{"sealgate_cache_evictions_total", []string{"registry", "one"}, 4},
