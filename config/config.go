@@ -33,6 +33,8 @@ type Config struct {
 	// Clients says who may connect to Listen at all. Nil, the default:
 	// everybody. It can change at run time, for connections that are open too.
 	Clients *Clients
+	// Limits bound what clients may use of this machine.
+	Limits ClientLimits
 	// Admin places the operator's listeners.
 	Admin Admin
 	// DrainTimeout is how long a stop waits for the requests under way before it
@@ -119,6 +121,33 @@ type Clients struct {
 	CAFile string
 	// Allow lists the networks that clients may come from. Nil: any.
 	Allow []netip.Prefix
+}
+
+// ClientLimits bound what clients may use on Config.Listen. A client is an
+// address, of IPv6 the /64 that it is in. All but the last three can change at
+// run time.
+type ClientLimits struct {
+	// Connections bounds those that are open at once; to make room for a new one
+	// that which has been without a request for longest is closed. 0, the default:
+	// what the process may have of open files but half of them, at most 4,096, which
+	// stay for servers and disk; and no more than 32,768.
+	Connections int
+	// ConnectionsPerClient bounds those of one client; one more is closed before
+	// TLS begins. 0, the default: three quarters of Connections. It has no meaning,
+	// and is not accepted, behind a TLS proxy, from which all connections come.
+	ConnectionsPerClient int
+	// Exempt lists networks whose clients the limits per client do not count.
+	// Default none.
+	Exempt []netip.Prefix
+	// HeaderTimeout bounds how long a client may take for the header of a request,
+	// and for a TLS handshake. Default 10s; more than 0 and at most 5m.
+	HeaderTimeout time.Duration
+	// IdleTimeout is how long a connection is kept without a request. Default 2m;
+	// more than 0 and at most 1h.
+	IdleTimeout time.Duration
+	// MaxHeaderBytes bounds the header of a request, in bytes. Default 64 KiB; 4 KiB
+	// to 1 MiB.
+	MaxHeaderBytes int64
 }
 
 // Admin places the operator's listeners, which are never on the public one.
@@ -482,6 +511,11 @@ const (
 	DefaultMaxStale         = 24 * time.Hour
 	DefaultAuthorisationTTL = 30 * time.Second
 )
+
+// DefaultClientLimits are the limits of clients where the file says nothing.
+func DefaultClientLimits() ClientLimits {
+	return ClientLimits{HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}
 
 // DefaultLimits are the limits where the file says nothing.
 func DefaultLimits() Limits {

@@ -49,6 +49,7 @@ func TestDefaults(t *testing.T) {
 		Listen:       "127.0.0.1:8443",
 		TLS:          TLS{PlainHTTP: &PlainHTTP{}},
 		DrainTimeout: 30 * time.Second,
+		Limits:       ClientLimits{HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10},
 		Storage:      Storage{Driver: "inmemory", Parameters: map[string]any{}},
 		Registries: []Registry{{
 			Name:          "registry.example.com:5000",
@@ -91,6 +92,7 @@ func TestNullAndTheDefaultMeanTheDefault(t *testing.T) {
 					*list = slices.Clip(append([]string{}, *list...))
 				}
 				c.TLS.PlainHTTP.TrustedProxies = nil
+				c.Limits.Exempt = nil
 				c.ContentTrust.TrustPinning = TrustPinning{}
 				c.ContentTrust.Signers, c.ContentTrust.Policies = nil, nil
 			}
@@ -114,8 +116,12 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 		Clients:      &Clients{CAFile: in("authority.pem"), Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
 		Admin:        Admin{Listen: "[::1]:8444", Control: in("c.sock")},
 		DrainTimeout: time.Hour,
-		StateDir:     in("state"),
-		Storage:      Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},
+		Limits: ClientLimits{
+			Connections: 5000, ConnectionsPerClient: 500, Exempt: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
+			HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+		},
+		StateDir: in("state"),
+		Storage:  Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},
 		Registries: []Registry{
 			{
 				Name:           "docker.io",

@@ -20,6 +20,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 				"allow":   listOf(d, &c.Clients.Allow, "networks", d.network),
 			})
 		},
+		"limits": d.clientLimits(&c.Limits),
 		"admin": d.block(keys{
 			"listen":  d.text(&c.Admin.Listen),
 			"control": d.path(&c.Admin.Control),
@@ -72,6 +73,17 @@ func (d *decoder) keyPair(p *KeyPair) setter {
 
 func (d *decoder) network(dst *netip.Prefix) setter {
 	return parsed(d, dst, "a network such as 10.0.0.0/8", parseNetwork)
+}
+
+func (d *decoder) clientLimits(l *ClientLimits) setter {
+	return d.block(keys{
+		"connections":            d.count(&l.Connections),
+		"connections-per-client": d.count(&l.ConnectionsPerClient),
+		"exempt":                 listOf(d, &l.Exempt, "networks", d.network),
+		"header-timeout":         d.duration(&l.HeaderTimeout),
+		"idle-timeout":           d.duration(&l.IdleTimeout),
+		"max-header-bytes":       d.size(&l.MaxHeaderBytes),
+	})
 }
 
 // storage leaves the parameters of drivers that are not supported yet alone.

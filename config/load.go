@@ -61,6 +61,7 @@ func defaults() *Config {
 	return &Config{
 		Listen:       DefaultListen,
 		DrainTimeout: DefaultDrainTimeout,
+		Limits:       DefaultClientLimits(),
 		Storage:      Storage{Driver: InMemory, Parameters: map[string]any{}},
 		ContentTrust: ContentTrust{
 			Refresh:          DefaultRefresh,

@@ -23,6 +23,9 @@ func RestartOnly(running, next *Config) []string {
 		// The listener speaks TLS or does not; connections that are open go on.
 		{"tls.plain-http", (running.TLS.PlainHTTP == nil) == (next.TLS.PlainHTTP == nil)},
 		{"tls.acme.http-listen", running.TLS.httpListen() == next.TLS.httpListen()},
+		{"limits.header-timeout", running.Limits.HeaderTimeout == next.Limits.HeaderTimeout},
+		{"limits.idle-timeout", running.Limits.IdleTimeout == next.Limits.IdleTimeout},
+		{"limits.max-header-bytes", running.Limits.MaxHeaderBytes == next.Limits.MaxHeaderBytes},
 		{"admin.listen", running.Admin.Listen == next.Admin.Listen},
 		{"admin.control", running.Admin.Control == next.Admin.Control},
 		{"state-dir", running.StateDir == next.StateDir},

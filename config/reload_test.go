@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"reflect"
 	"slices"
@@ -22,8 +23,15 @@ func changes(t *testing.T) map[string][]change {
 			{func(c *Config) { c.TLS.ACME = &ACME{} }, nil},
 			{func(c *Config) { c.TLS.ACME = &ACME{HTTPListen: ":80"} }, []string{"tls.acme.http-listen"}},
 		},
-		"TLS.PlainHTTP": {{func(c *Config) { c.TLS.PlainHTTP = &PlainHTTP{} }, []string{"tls.plain-http"}}},
-		"Clients":       {{func(c *Config) { c.Clients = &Clients{CAFile: "/clients.pem"} }, nil}},
+		"TLS.PlainHTTP":               {{func(c *Config) { c.TLS.PlainHTTP = &PlainHTTP{} }, []string{"tls.plain-http"}}},
+		"Clients":                     {{func(c *Config) { c.Clients = &Clients{CAFile: "/clients.pem"} }, nil}},
+		"Limits.Connections":          {{func(c *Config) { c.Limits.Connections = 7 }, nil}},
+		"Limits.ConnectionsPerClient": {{func(c *Config) { c.Limits.ConnectionsPerClient = 7 }, nil}},
+		"Limits.Exempt":               {{func(c *Config) { c.Limits.Exempt = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }, nil}},
+		"Limits.HeaderTimeout":        {{func(c *Config) { c.Limits.HeaderTimeout = time.Second }, []string{"limits.header-timeout"}}},
+		"Limits.IdleTimeout":          {{func(c *Config) { c.Limits.IdleTimeout = time.Second }, []string{"limits.idle-timeout"}}},
+		"Limits.MaxHeaderBytes":       {{func(c *Config) { c.Limits.MaxHeaderBytes = 1 << 14 }, []string{"limits.max-header-bytes"}}},
+
 		"Admin.Listen":  {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
 		"Admin.Control": {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
 		"DrainTimeout":  {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},
@@ -60,7 +68,7 @@ content-trust: {mode: enforced}
 
 func TestRestartOnly(t *testing.T) {
 	changes := changes(t)
-	for _, field := range fields(reflect.TypeFor[Config](), "TLS", "Admin") {
+	for _, field := range fields(reflect.TypeFor[Config](), "TLS", "Admin", "Limits") {
 		if len(changes[field]) == 0 {
 			t.Errorf("Config.%s: can it change at run time?", field)
 		}

@@ -187,11 +187,13 @@ func (c *clients) tlsConfig(base *tls.Config) *tls.Config {
 	return demanding
 }
 
-// gatedListener closes connections of whom clients does not let in, before a
-// byte of them is read.
+// gatedListener closes connections of whom clients does not let in, and those
+// that are too many, before a byte of them is read.
 type gatedListener struct {
 	net.Listener
 	clients func() *clients
+	open    *connections
+	limits  func() config.ClientLimits
 	// refused is told of each connection that was closed.
 	refused func(peer netip.Addr, reason string)
 }
@@ -204,11 +206,25 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		peer := peerAddress(conn.RemoteAddr().String())
-		reason := l.clients().refuses(peer)
+		reason := l.refuses(conn, peer)
 		if reason == "" {
 			return conn, nil
 		}
 		l.refused(peer, reason) // before the client can tell
 		conn.Close()
 	}
+}
+
+// refuses says why a connection is closed at once, "" where it is not. Behind a
+// TLS proxy every one is the proxy's, and no client has a limit of its own.
+func (l *gatedListener) refuses(conn net.Conn, peer netip.Addr) string {
+	clients, limits := l.clients(), l.limits()
+	if reason := clients.refuses(peer); reason != "" {
+		return reason
+	}
+	var client netip.Prefix
+	if clients.proxies == nil {
+		client = countedClient(peer, limits.Exempt)
+	}
+	return l.open.admit(conn, client, newConnectionLimits(limits, descriptors()))
 }

@@ -245,7 +245,8 @@ func TestConnectionsFromOtherNetworksAreClosedBeforeTLS(t *testing.T) {
 	}
 }
 
-// counted is a counter's value, of the series with this label value.
+// counted is a counter's value, of the series with this label value, "" for one
+// without labels.
 func counted(t *testing.T, inst *instance, name, label string) float64 {
 	t.Helper()
 	families, err := inst.series.Gather()
@@ -254,7 +255,7 @@ func counted(t *testing.T, inst *instance, name, label string) float64 {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if family.GetName() == name && len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == label {
+			if l := m.GetLabel(); family.GetName() == name && (len(l) == 0 && label == "" || len(l) == 1 && l[0].GetValue() == label) {
 				return m.GetCounter().GetValue()
 			}
 		}

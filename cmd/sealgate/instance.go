@@ -25,6 +25,7 @@ import (
 type instance struct {
 	lasting
 	current atomic.Pointer[parts]
+	open    *connections
 
 	reloads   sync.Mutex     // one at a time; held while current changes
 	listening bool           // certificates may be obtained
@@ -42,7 +43,7 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 		return nil, err
 	}
 	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
-	i := &instance{lasting: made}
+	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted)}
 	p, err := i.build(cfg, nil)
 	if err != nil {
 		return nil, err
@@ -203,6 +204,8 @@ func (i *instance) gated(listener net.Listener) net.Listener {
 	return &gatedListener{
 		Listener: listener,
 		clients:  func() *clients { return i.current.Load().clients },
+		open:     i.open,
+		limits:   func() config.ClientLimits { return i.current.Load().cfg.Limits },
 		refused: func(peer netip.Addr, reason string) {
 			i.metrics.ConnectionRefused(reason)
 			i.log.Debug().Stringer("client", peer).Str("reason", reason).Msg("connection refused")

@@ -104,6 +104,9 @@ func (i *instance) Manifests() admin.ManifestStats {
 	return admin.ManifestStats(i.current.Load().handler.ManifestStats())
 }
 
+// Connections implements admin.State.
+func (i *instance) Connections() int { return i.open.count() }
+
 // CertificateExpiry implements admin.State.
 func (i *instance) CertificateExpiry() time.Time { return i.current.Load().certificates.expiry() }
 

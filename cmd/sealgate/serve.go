@@ -164,17 +164,19 @@ func adjustable(log zerolog.Logger) zerolog.Logger {
 func runServer(ctx context.Context, listener net.Listener, inst *instance) error {
 	requests, cutOff := context.WithCancel(context.Background())
 	defer cutOff()
+	limits := inst.current.Load().cfg.Limits
 	server := &http.Server{
 		Handler:           inst,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ConnContext:       withConnection,
+		ConnState:         inst.open.changed,
 		TLSConfig:         inst.tlsConfig(),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: limits.HeaderTimeout,
 		ReadTimeout:       60 * time.Second, // of a read; what is pushed sets its own deadline
 		WriteTimeout:      2 * time.Minute,  // bodies that are passed on set their own deadline
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       limits.IdleTimeout,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    int(limits.MaxHeaderBytes),
 		ErrorLog:          stdlog.New(debugLog{inst.log}, "", 0),
 		// "*" is refused by the handler like everything else that is no route.
 		DisableGeneralOptionsHandler: true,

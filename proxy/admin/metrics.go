@@ -23,6 +23,7 @@ type Metrics struct {
 	upstreamDuration *prometheus.HistogramVec
 
 	refusedConnections *prometheus.CounterVec
+	evictedConnections prometheus.Counter
 	orders             *prometheus.CounterVec
 
 	spoolFailures prometheus.Counter
@@ -57,8 +58,11 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}, "registry", "server", "code"),
 		refusedConnections: counters("sealgate_connections_refused_total",
 			"Connections to the public listener that were closed before a byte of them was read, by reason: "+
-				"network, where clients.allow does not name the peer's; proxy, where the peer is none of tls.plain-http.trusted-proxies.",
+				"network, where clients.allow does not name the peer's; proxy, where the peer is none of tls.plain-http.trusted-proxies; "+
+				"client, where the peer has as many as limits.connections-per-client; full, where all of limits.connections have a request under way.",
 			"reason"),
+		evictedConnections: prometheus.NewCounter(prometheus.CounterOpts{Name: "sealgate_connections_evicted_total",
+			Help: "Connections without a request under way that were closed to make room for new ones, as limits.connections were open."}),
 		orders: counters("sealgate_acme_orders_total",
 			"Certificates that the ACME server was asked for, counted when that ends, by result: obtained, renewed, or failed with the one before in place.",
 			"result"),
@@ -82,8 +86,9 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 	m.lastReloadOK.Set(1)
 	m.lastGood.SetToCurrentTime()
 	// As alarmReasons.
-	m.refusedConnections.WithLabelValues("network")
-	m.refusedConnections.WithLabelValues("proxy")
+	for _, reason := range []string{"network", "proxy", "client", "full"} {
+		m.refusedConnections.WithLabelValues(reason)
+	}
 	for _, result := range []string{"obtained", "renewed", "failed"} {
 		m.orders.WithLabelValues(result)
 	}
@@ -92,7 +97,7 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.orders, m.spoolFailures, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.evictedConnections, m.orders, m.spoolFailures, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -160,10 +165,13 @@ func (m *Metrics) TrustRefresh(registry string, r trustcache.Refresh) {
 }
 
 // ConnectionRefused counts a connection that was closed before a byte of it was
-// read; reason is one of the fixed words network and proxy.
+// read; reason is one of the fixed words network, proxy, client and full.
 func (m *Metrics) ConnectionRefused(reason string) {
 	m.refusedConnections.WithLabelValues(reason).Inc()
 }
+
+// ConnectionEvicted counts a connection that was closed to make room for another.
+func (m *Metrics) ConnectionEvicted() { m.evictedConnections.Inc() }
 
 // CertificateOrder counts a certificate that an ACME server was asked for, by
 // one of the fixed words obtained, renewed and failed.

@@ -71,6 +71,8 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_cache_flights":                                {gauge, ""},
 		"sealgate_cache_flight_readers":                         {gauge, ""},
 		"sealgate_cache_spooled_bytes":                          {gauge, ""},
+		"sealgate_connections":                                  {gauge, ""},
+		"sealgate_connections_evicted_total":                    {counter, ""},
 		"sealgate_connections_refused_total":                    {counter, "reason"},
 		"sealgate_certificate_expiry_timestamp_seconds":         {gauge, ""},
 		"sealgate_acme_orders_total":                            {counter, "result"},

@@ -24,6 +24,8 @@ type State interface {
 	Caches() []CacheState
 	// Flights returns what fills the caches, all registries' together.
 	Flights() FlightStats
+	// Connections is how many clients' connections are open.
+	Connections() int
 	// CertificateExpiry is when the first of the certificates expires that clients
 	// are shown; zero where there is none.
 	CertificateExpiry() time.Time
@@ -88,7 +90,7 @@ func (c *StateCollector) Describe(ch chan<- *prometheus.Desc) {
 		d.manifestBytes, d.manifestEntries, d.manifestRequests,
 		d.cacheBytes, d.cachePinned, d.cacheObjects, d.cacheLinks, d.cacheSwept, d.cacheSweep, d.cacheFailures, d.cacheDamaged, d.cacheEvictions, d.cacheEvicted,
 		d.flights, d.flightReaders, d.spooled,
-		d.expiry, d.lastContact, d.earliestExpiry, d.offlineEnd, d.certificateExpiry,
+		d.connections, d.expiry, d.lastContact, d.earliestExpiry, d.offlineEnd, d.certificateExpiry,
 	} {
 		ch <- desc
 	}
@@ -115,6 +117,7 @@ func (c *StateCollector) Collect(ch chan<- prometheus.Metric) {
 	out.counter(c.descs.manifestRequests, m.Misses, "miss")
 	c.collectCaches(out)
 	c.collectUses(out, trust)
+	out.gauge(c.descs.connections, float64(c.state.Connections()))
 	out.time(c.descs.certificateExpiry, c.state.CertificateExpiry())
 }
 
@@ -237,7 +240,7 @@ type stateDescs struct {
 	cacheFailures, cacheEvictions, cacheEvicted        *prometheus.Desc
 	flights, flightReaders, spooled                    *prometheus.Desc
 	expiry, lastContact, earliestExpiry, offlineEnd    *prometheus.Desc
-	certificateExpiry                                  *prometheus.Desc
+	connections, certificateExpiry                     *prometheus.Desc
 }
 
 func describeState() stateDescs {
@@ -283,6 +286,7 @@ func describeState() stateDescs {
 			"When a repository of an offline registry is served no longer unless a newer bundle is loaded, its grace counted in, in seconds since 1970. "+
 				"Of the same repositories as sealgate_trust_expiry_timestamp_seconds.",
 			"gun"),
+		connections: d("sealgate_connections", "Connections to the public listener that are open."),
 		certificateExpiry: d("sealgate_certificate_expiry_timestamp_seconds",
 			"When the first of the TLS certificates expires that clients are shown, in seconds since 1970; not there without one."),
 	}

@@ -22,6 +22,7 @@ func (s *fakeState) Trust() []admin.TrustState      { return s.trust }
 func (s *fakeState) Manifests() admin.ManifestStats { return s.manifests }
 func (s *fakeState) Caches() []admin.CacheState     { return s.caches }
 func (s *fakeState) Flights() admin.FlightStats     { return s.flights }
+func (s *fakeState) Connections() int               { return 0 }
 func (s *fakeState) CertificateExpiry() time.Time   { return s.expiry }
 
 var epoch = time.Unix(1_900_000_000, 0)
