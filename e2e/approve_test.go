@@ -91,6 +91,7 @@ func (c *curator) shows(t *testing.T, repository, tag string, image pushed) {
 // approved can be pulled by its short name, at the digest that was approved, and
 // nothing else of Docker Hub can.
 func TestACuratedDockerHub(t *testing.T) {
+	t.Parallel()
 	d := mustDockerd(t)
 	c := newCurator(t)
 	approved := c.publishes(t, "library/words", "1", must(saying("approved words"))(t))
@@ -132,6 +133,7 @@ func TestACuratedDockerHub(t *testing.T) {
 // TestWhatDockerHubMovesIsApprovedAnew: a tag that is pushed again stays as it was
 // approved until somebody looks at it again.
 func TestWhatDockerHubMovesIsApprovedAnew(t *testing.T) {
+	t.Parallel()
 	c := newCurator(t)
 	first := c.publishes(t, "library/words", "1", must(saying("first words"))(t))
 	c.signs(t, must(c.approve(t, "words:1"))(t))

@@ -12,6 +12,7 @@ import (
 
 // TestAnswersAreDockersAtStepsOfChance: E2E_SEED repeats a run.
 func TestAnswersAreDockersAtStepsOfChance(t *testing.T) {
+	t.Parallel()
 	steps := 20
 	seed := uint64(time.Now().UnixNano())
 	if given := os.Getenv("E2E_SEED"); given != "" {

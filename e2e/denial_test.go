@@ -110,6 +110,7 @@ func withOutput(out string, err error) error {
 // clients pull the unsigned tag from Docker Hub; after the answer of
 // strict-mirror those that it is for do not ask there, and say why.
 func TestAStrictMirrorKeepsClientsFromDockerHub(t *testing.T) {
+	t.Parallel()
 	d := newDockerHub(t)
 	open := func(change func(*settings)) *gate {
 		address := must(freeAddress())(t)

@@ -183,6 +183,7 @@ func (d *differential) replaces(role string, cert *string, paths ...string) func
 }
 
 func TestAnswersAreDockers(t *testing.T) {
+	t.Parallel()
 	d := newDifferential(t)
 	d.step(t, "targets alone", d.signs("v1"), d.signs("v2"), d.signs("latest"))
 	d.step(t, "moved and revoked", d.signs("latest"), d.revokes("v2"))
@@ -221,6 +222,7 @@ func (d *differential) wantVisible(t *testing.T, least int) {
 
 // TestAnswersAreDockersForSigners that docker's own commands appoint and dismiss.
 func TestAnswersAreDockersForSigners(t *testing.T) {
+	t.Parallel()
 	d := newDifferential(t)
 	keys := t.TempDir()
 	add := func(name string) []func() error {

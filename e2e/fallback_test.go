@@ -16,6 +16,7 @@ import (
 // a server that holds the snapshot key can bring them about. The two tests are of
 // what brings them about by mistake, and of the way out.
 func TestWhereDockerFallsBackSealgateRefuses(t *testing.T) {
+	t.Parallel()
 	// begin has v1 signed in both, by the key of that certificate.
 	begin := func(t *testing.T) (d *differential, cert string, released pushed) {
 		d = newDifferential(t)

@@ -9,6 +9,7 @@ import (
 // meaning for it, a subtest for each cell, and compares what it saw with the tables
 // in docs/clients.md, which `make clients` writes from such a run.
 func TestClientMatrix(t *testing.T) {
+	t.Parallel()
 	m := &matrix{}
 	for _, row := range []func(*testing.T) matrixClient{
 		dockerDirect, dockerWithContentTrust, buildKit,

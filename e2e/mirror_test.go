@@ -8,6 +8,7 @@ import (
 // Behind a mirror stands Docker Hub, to which dockerd falls back; in the suite
 // nothing answers there. Only what the mirror serves can be pulled.
 func TestDockerPullsDockerHubNamesThroughAMirror(t *testing.T) {
+	t.Parallel()
 	d := mustDockerd(t)
 	w := ownWorld(t, registryOptions{})
 	const gun = "docker.io/team/app"

@@ -201,6 +201,7 @@ func TestABentManifestIsCountedAsAnAlarm(t *testing.T) {
 // an alarm until an operator says that it is right, with the new pin and then
 // with forget.
 func TestForgetAfterAKeyReset(t *testing.T) {
+	t.Parallel()
 	w, before := oneSignedTag(t, registryOptions{})
 	w.mustOpen(t, nil)
 	wantServed(t, w.manifest(t, "team/app", "signed"), before)

@@ -58,6 +58,7 @@ func TestUnreachableNotaryIs503AndThenRecovers(t *testing.T) {
 }
 
 func TestVerifiedTrustStandsWhileNotaryIsAwayUntilMaxStale(t *testing.T) {
+	t.Parallel()
 	const maxStale = 6 * time.Second
 	w, image, _, notary := outageWorld(t, func(s *settings) { s.maxStale = maxStale })
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)

@@ -218,6 +218,7 @@ func (w *world) identityToken(t *testing.T) string {
 
 // Tokens live for two seconds here; what is served goes on for longer.
 func TestTokensThatExpireAreReplaced(t *testing.T) {
+	t.Parallel()
 	tokens := teamTokens()
 	tokens.Lifetime = 2 * time.Second
 	w, image := tokenWorldWith(t, registryOptions{}, tokens)

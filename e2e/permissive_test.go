@@ -14,6 +14,7 @@ import (
 // registry's own tags, with a word on what would become of them; then, by a
 // reload, signed tags only.
 func TestFromPermissiveToEnforced(t *testing.T) {
+	t.Parallel()
 	w, image := oneSignedTag(t, registryOptions{unfiltered: true})
 	unsigned := w.mustSay(t, "team/app", "unsigned", "unsigned words")
 	signedFirst := w.mustSay(t, "team/app", "drifted", "as it was signed")

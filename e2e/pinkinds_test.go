@@ -40,6 +40,7 @@ func covering(s *settings, value string) (exact, wild map[string]string) {
 // gate in front: what is pinned right is served, what is pinned wrong is not,
 // and one kind decides.
 func TestEveryKindOfPin(t *testing.T) {
+	t.Parallel()
 	p := newPinKinds(t)
 	for _, test := range []struct {
 		name   string

@@ -146,6 +146,7 @@ func (p *policyWorld) read(t *testing.T, repository, tag string) answer {
 // TestPoliciesSayWhoMustHaveSigned, and whose word counts, with signers whom
 // docker trust has appointed. Each policy comes by a reload, while Notary is away.
 func TestPoliciesSayWhoMustHaveSigned(t *testing.T) {
+	t.Parallel()
 	p := newPolicyWorld(t)
 	signers := fmt.Sprintf("  signers:\n    qa: {keys: [%s]}\n    security: {cert-file: %s}\n    build: {role: targets/alice}\n", p.qaKey, p.securityCert)
 	for _, test := range []struct {
@@ -213,6 +214,7 @@ func TestPoliciesSayWhoMustHaveSigned(t *testing.T) {
 
 // TestAPolicyOfOneRepositorysMode: the others are as before.
 func TestAPolicyOfOneRepositorysMode(t *testing.T) {
+	t.Parallel()
 	p := newPolicyWorld(t)
 	for _, test := range []struct {
 		mode, warning string
@@ -249,6 +251,7 @@ func TestAPolicyOfOneRepositorysMode(t *testing.T) {
 // TestExemptTagsAreTheRegistrys, and stand in the list beside the signed ones; the
 // registry is asked for no other tag.
 func TestExemptTagsAreTheRegistrys(t *testing.T) {
+	t.Parallel()
 	p := newPolicyWorld(t)
 	p.reload(t, `  policies: [{match: $/team/app, exempt-tags: ["dev-*"]}]`+"\n")
 	wantServed(t, p.read(t, "team/app", "dev-1"), p.dev1)
@@ -281,6 +284,7 @@ func TestExemptTagsAreTheRegistrys(t *testing.T) {
 
 // TestASignersCertificateIsReadAtAReload, the configuration being the same.
 func TestASignersCertificateIsReadAtAReload(t *testing.T) {
+	t.Parallel()
 	p := newPolicyWorld(t)
 	file := filepath.Join(p.dir, "signer.pem")
 	other, _, err := signerPair(t.TempDir(), "other")

@@ -94,6 +94,7 @@ var pushers = []struct {
 }
 
 func TestWhatIsPushedIsInvisibleUntilItIsSigned(t *testing.T) {
+	t.Parallel()
 	w := openToWrite(t, nil)
 	for _, client := range pushers {
 		t.Run(client.name, func(t *testing.T) {

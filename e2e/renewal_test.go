@@ -211,7 +211,7 @@ func TestPullsWhileAnACMEServerRenews(t *testing.T) {
 		return nil
 	}
 	eventually(t, 30*time.Second, ready)
-	eventually(t, 30*time.Second, func() error { // the names get their certificates one by one
+	eventually(t, 90*time.Second, func() error { // the names get their certificates one by one
 		conn, err := tls.Dial("tcp", w.listen, config())
 		if err == nil {
 			err = conn.Close()

@@ -27,6 +27,7 @@ func TestReleasesThatNobodyHasSignedYetIsEmpty(t *testing.T) {
 }
 
 func TestKeyRotationsKeepWhatIsSigned(t *testing.T) {
+	t.Parallel()
 	w, image := oneSignedTag(t, registryOptions{})
 	w.mustOpen(t, nil)
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)
