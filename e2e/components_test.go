@@ -32,6 +32,8 @@ var components = []struct{ program, from string }{
 	{"prometheus", "Debian package prometheus"},
 	{"promtool", "Debian package prometheus"},
 	{"versitygw", "go install github.com/versity/versitygw/cmd/versitygw, at the version in .ci/setup"},
+	{"helm", "go install helm.sh/helm/v3/cmd/helm, at the version in .ci/setup"},
+	{"kubeconform", "go install github.com/yannh/kubeconform/cmd/kubeconform, at the version in .ci/setup"},
 }
 
 // findComponents extends PATH by where `make setup` and Debian put programs, and

@@ -88,6 +88,9 @@ func prepare() error {
 	if err != nil {
 		return err
 	}
+	if err := os.Chmod(dir, 0o711); err != nil { // servers of other users pass through
+		return err
+	}
 	suite.dir, suite.home = dir, filepath.Join(dir, "home")
 	if err := os.Mkdir(suite.home, 0o700); err != nil {
 		return err
