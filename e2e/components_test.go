@@ -26,6 +26,8 @@ var components = []struct{ program, from string }{
 	{"ip", "Debian package iproute2"},
 	{"skopeo", "Debian package skopeo"},
 	{"podman", "Debian package podman"},
+	{"curl", "Debian package curl"},
+	{"openssl", "Debian package openssl"},
 	{"crane", "go install github.com/google/go-containerregistry/cmd/crane, at the version in .ci/setup"},
 	{"regctl", "go install github.com/regclient/regclient/cmd/regctl, at the version in .ci/setup"},
 	{"cosign", "go install github.com/sigstore/cosign/v2/cmd/cosign, at the version in .ci/setup"},

@@ -19,6 +19,11 @@
 // TestClientMatrix, in the files named for the matrix, takes every client through
 // what clients do, and docs/clients.md has its tables from there.
 //
+// TestTheDocumentsCommandsRun types the commands of README.md and docs/ into a
+// bash, on hosts made of namespaces; package pages has the rules for what is
+// written there. With -v it shows all that is typed and written, and
+// -run 'TestTheDocumentsCommandsRun/docs/cache.md' runs one page.
+//
 // Four environment variables: E2E_SEALGATE names a binary to test instead of
 // building one, E2E_KEEP=1 leaves the logs of a failed run where they are,
 // E2E_SEED repeats the steps of chance of a run, which says its seed, and

@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"e2e/acme":                  nil,
 	"e2e/testdata/say":          nil,
 	"e2e/bench":                 {"*"},
+	"e2e/pages":                 nil,
 }
 
 // libraries says who alone may import a library that nothing else should see.
@@ -43,7 +44,7 @@ var libraries = map[string][]string{
 	"github.com/theupdateframework/notary": {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
 	"github.com/prometheus/client_golang":  {"proxy/admin", "cmd/sealgate"},
 	"github.com/caddyserver/certmagic":     {"cmd/sealgate"},
-	"github.com/letsencrypt/pebble":        {"e2e/acme"},
+	"github.com/letsencrypt/pebble":        {"e2e/acme", "e2e/pages"},
 	"github.com/spf13/cobra":               {"cmd/sealgate"},
 	"github.com/BurntSushi/toml":           {"config/clients"},
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/sealgate/sealgate/e2e/pages"
 )
 
 // TestTheManualOfTheLogHasEveryLine that this command and the gate write.
@@ -73,4 +76,58 @@ func TestTheSnippetOfTheReadmeIsAConfiguration(t *testing.T) {
 	if code, stdout, stderr := call(t, "check", "--config", path); code != 0 || strings.Contains(stdout, "control socket") {
 		t.Errorf("exit %d\n%s%s\n%s", code, stdout, stderr, snippet)
 	}
+}
+
+// TestTheManualsCommandsAreRunOrSayWhyNot: package e2e runs them, where it is let;
+// this is to say at once what a page lacks for that. A fence that does not say
+// what is in it could be anything, commands too.
+func TestTheManualsCommandsAreRunOrSayWhyNot(t *testing.T) {
+	const root = "../.."
+	tests := allTests(t, root)
+	files, err := pages.Files(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := 0
+	for _, page := range files {
+		blocks, err := pages.Read(root, page)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, b := range blocks {
+			run += len(b.Steps)
+			if b.Language == "" {
+				t.Errorf("%s:%d: the fence has to say what is in it: sh, text, yaml …", page, b.Line-1)
+			}
+			for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(b.NotRun, -1) {
+				if !tests[name] {
+					t.Errorf("%s:%d: there is no %s", page, b.Line-1, name)
+				}
+			}
+		}
+	}
+	if run < 5 {
+		t.Errorf("only %d commands are run", run)
+	}
+}
+
+// allTests are the names of all tests below the root.
+func allTests(t *testing.T, root string) map[string]bool {
+	t.Helper()
+	tests := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, m := range testFunc.FindAllStringSubmatch(string(source), -1) {
+			tests[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tests
 }
