@@ -37,6 +37,9 @@ type Config struct {
 	Limits ClientLimits
 	// Admin places the operator's listeners.
 	Admin Admin
+	// Audit says where requests are recorded beside the log. Nil, the default:
+	// nowhere. It can change at run time.
+	Audit *Audit
 	// DrainTimeout is how long a stop waits for the requests under way before it
 	// cuts them off. Default 30s; more than 0 and at most an hour.
 	DrainTimeout time.Duration
@@ -162,6 +165,37 @@ type Admin struct {
 	// StateDir or the default would be longer.
 	Control string
 }
+
+// Audit is where the line of each request goes, whatever the level of the log.
+// Exactly one field is set.
+type Audit struct {
+	// File is a file that is rotated.
+	File *AuditFile
+	// Stdout is the standard output.
+	Stdout *AuditStdout
+}
+
+// AuditFile is a file of audit lines. When it would become too large it is
+// renamed, with the time in its name, and begun anew.
+type AuditFile struct {
+	// Path is absolute and that of a regular file, or of none, in a directory that
+	// is there. It is made with mode 0600. Required.
+	Path string
+	// MaxSize is the largest size of the file in bytes: whole MiB, at least one and
+	// at most 1 TiB. Default 100 MiB.
+	MaxSize int64
+	// MaxFiles is how many renamed files are kept, the newest: 1 to 10,000. Default
+	// 10.
+	MaxFiles int
+	// MaxAge is how long after its renaming a file is kept: whole days, at most
+	// 10,000. Zero, the default: MaxFiles alone decides.
+	MaxAge time.Duration
+	// Compress says that renamed files are compressed with gzip. Default false.
+	Compress bool
+}
+
+// AuditStdout has nothing to configure.
+type AuditStdout struct{}
 
 // The storage drivers of this version.
 const (
@@ -507,6 +541,8 @@ const (
 	DefaultListen           = "127.0.0.1:8443"
 	DefaultDirectory        = "https://acme-v02.api.letsencrypt.org/directory" // Let's Encrypt
 	DefaultDrainTimeout     = 30 * time.Second
+	DefaultAuditSize        = 100 << 20 // bytes
+	DefaultAuditFiles       = 10
 	DefaultRefresh          = 60 * time.Second
 	DefaultMaxStale         = 24 * time.Hour
 	DefaultAuthorisationTTL = 30 * time.Second

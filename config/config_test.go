@@ -115,6 +115,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 		TLS:          TLS{Files: []KeyPair{{in("tls.crt"), in("tls.key")}, {in("tls.crt"), in("tls.key")}}},
 		Clients:      &Clients{CAFile: in("authority.pem"), Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}},
 		Admin:        Admin{Listen: "[::1]:8444", Control: in("c.sock")},
+		Audit:        &Audit{File: &AuditFile{Path: in("audit.log"), MaxSize: 1 << 30, MaxFiles: 3, MaxAge: 720 * time.Hour, Compress: true}},
 		DrainTimeout: time.Hour,
 		Limits: ClientLimits{
 			Connections: 5000, ConnectionsPerClient: 500, Exempt: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},

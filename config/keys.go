@@ -25,6 +25,10 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 			"listen":  d.text(&c.Admin.Listen),
 			"control": d.path(&c.Admin.Control),
 		}),
+		"audit": func(path string, n *yaml.Node) {
+			c.Audit = &Audit{}
+			d.audit(c.Audit)(path, n)
+		},
 		"drain-timeout": d.duration(&c.DrainTimeout),
 		"state-dir":     d.path(&c.StateDir),
 		"storage":       d.storage(&c.Storage),
@@ -83,6 +87,25 @@ func (d *decoder) clientLimits(l *ClientLimits) setter {
 		"header-timeout":         d.duration(&l.HeaderTimeout),
 		"idle-timeout":           d.duration(&l.IdleTimeout),
 		"max-header-bytes":       d.size(&l.MaxHeaderBytes),
+	})
+}
+
+func (d *decoder) audit(a *Audit) setter {
+	return d.block(keys{
+		"file": func(path string, n *yaml.Node) {
+			a.File = &AuditFile{MaxSize: DefaultAuditSize, MaxFiles: DefaultAuditFiles}
+			d.mapping(path, n, keys{
+				"path":      d.path(&a.File.Path),
+				"max-size":  d.size(&a.File.MaxSize),
+				"max-files": d.count(&a.File.MaxFiles),
+				"max-age":   d.duration(&a.File.MaxAge),
+				"compress":  d.flag(&a.File.Compress),
+			})
+		},
+		"stdout": func(path string, n *yaml.Node) {
+			a.Stdout = &AuditStdout{}
+			d.mapping(path, n, keys{})
+		},
 	})
 }
 

@@ -34,6 +34,7 @@ func changes(t *testing.T) map[string][]change {
 
 		"Admin.Listen":  {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
 		"Admin.Control": {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
+		"Audit":         {{func(c *Config) { c.Audit = &Audit{Stdout: &AuditStdout{}} }, nil}},
 		"DrainTimeout":  {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},
 		"StateDir":      {{func(c *Config) { c.StateDir = "/other" }, []string{"state-dir"}}},
 		"Storage": {

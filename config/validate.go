@@ -29,6 +29,7 @@ func (v *validator) config() {
 	v.clients()
 	v.clientLimits()
 	v.admin()
+	v.audit()
 	v.require("drain-timeout", 0 < v.c.DrainTimeout && v.c.DrainTimeout <= time.Hour,
 		"must be more than 0 and at most 1h, got %s", v.c.DrainTimeout)
 	v.stateDir()

@@ -46,6 +46,7 @@ var libraries = map[string][]string{
 	"github.com/caddyserver/certmagic":     {"cmd/sealgate"},
 	"github.com/letsencrypt/pebble":        {"e2e/acme", "e2e/pages"},
 	"github.com/spf13/cobra":               {"cmd/sealgate"},
+	"github.com/DeRuina/timberjack":        {"cmd/sealgate"},
 	"github.com/BurntSushi/toml":           {"config/clients"},
 }
 

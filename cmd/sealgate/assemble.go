@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -25,7 +26,8 @@ type parts struct {
 	clients      *clients
 	handler      *proxy.Handler
 	registries   []registryParts
-	inUse        sync.RWMutex // held for reading by every request
+	audit        io.WriteCloser // that requests are recorded in; nil for none, and closed by the audit log alone
+	inUse        sync.RWMutex   // held for reading by every request
 }
 
 // registryParts are what one registry's trust comes from; source and trust
@@ -48,6 +50,7 @@ type lasting struct {
 	series  *prometheus.Registry
 	metrics *admin.Metrics // in series
 	caching *caching       // nil where nothing is served
+	audit   *auditLog      // as caching
 	*remembered
 }
 
@@ -97,6 +100,9 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Log:              l.log,
 		Observe:          l.observeRequest,
 		Client:           clients.of,
+	}
+	if l.audit != nil && cfg.Audit != nil {
+		opts.Entries = l.audit.record
 	}
 	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil && r.offline == nil }) {
 		if opts.Flights, err = l.caching.open(); err != nil {

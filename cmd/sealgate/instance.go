@@ -42,6 +42,7 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	made.audit = newAuditLog(log, made.metrics.AuditFailed)
 	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
 	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted)}
 	p, err := i.build(cfg, nil)
@@ -58,6 +59,7 @@ func (i *instance) use(p *parts) {
 		i.metrics.AddRegistries(r.name)
 	}
 	sweepCaches(i.current.Load(), p)
+	i.audit.use(p.audit)
 	i.current.Store(p)
 }
 
@@ -70,6 +72,10 @@ func (i *instance) build(cfg *config.Config, before *parts) (*parts, error) {
 	}
 	p, err := i.assemble(cfg, before)
 	if err != nil {
+		return nil, err
+	}
+	if p.audit, err = openAudit(cfg.Audit); err != nil {
+		p.close()
 		return nil, err
 	}
 	// Last, since it may start what somebody has to stop.
@@ -282,4 +288,5 @@ func (i *instance) close() {
 	i.caching.close()
 	sweepCaches(i.current.Load(), nil)
 	i.current.Load().close()
+	i.audit.close()
 }

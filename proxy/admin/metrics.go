@@ -27,6 +27,7 @@ type Metrics struct {
 	orders             *prometheus.CounterVec
 
 	spoolFailures prometheus.Counter
+	auditFailures prometheus.Counter
 
 	reloads      *prometheus.CounterVec
 	lastReloadOK prometheus.Gauge
@@ -68,6 +69,8 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 			"result"),
 		spoolFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "sealgate_cache_spool_failures_total",
 			Help: "Blobs for which the local disk had no room: their clients read from the registry, each by itself, and nothing was kept."}),
+		auditFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "sealgate_audit_failures_total",
+			Help: "Requests that were answered and are not in the audit log, since it could not be written, or not fast enough."}),
 		reloads: counters("sealgate_config_reloads_total",
 			"Reloads of the configuration that were asked for, counted when they end: applied, or refused with nothing changed.",
 			"result"),
@@ -97,7 +100,7 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.evictedConnections, m.orders, m.spoolFailures, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.evictedConnections, m.orders, m.spoolFailures, m.auditFailures, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -179,6 +182,9 @@ func (m *Metrics) CertificateOrder(result string) { m.orders.WithLabelValues(res
 
 // SpoolFailed counts a blob for which the local disk had no room.
 func (m *Metrics) SpoolFailed() { m.spoolFailures.Inc() }
+
+// AuditFailed counts a request that is not in the audit log.
+func (m *Metrics) AuditFailed() { m.auditFailures.Inc() }
 
 // Reloaded counts a reload of the configuration that has just ended: nil means
 // that it was applied, an error that it was refused.

@@ -57,6 +57,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_signed_length_mismatches_total":               {counter, "registry"},
 		"sealgate_cache_requests_total":                         {counter, "from registry route"},
 		"sealgate_cache_response_bytes_total":                   {counter, "from registry"},
+		"sealgate_audit_failures_total":                         {counter, ""},
 		"sealgate_cache_spool_failures_total":                   {counter, ""},
 		"sealgate_cache_bytes":                                  {gauge, "registry"},
 		"sealgate_cache_pinned_bytes":                           {gauge, "registry"},
