@@ -12,6 +12,10 @@ func (v *validator) clientLimits() {
 		"%d is more than limits.connections, %d, which holds for all together", l.ConnectionsPerClient, l.Connections)
 	v.require(at("connections-per-client"), l.ConnectionsPerClient == 0 || !v.c.behindTLSProxy(),
 		"all connections come from the TLS proxy: limit them there, and leave this out")
+	v.require(at("requests-per-client"), l.RequestsPerClient >= 0, "must be 0, for no bound, or more, got %d", l.RequestsPerClient)
+	v.require(at("requests-per-second"), l.RequestsPerSecond >= 0, "must be 0, for no bound, or more, got %d", l.RequestsPerSecond)
+	v.require(at("burst"), l.Burst >= 0, "must be 0, for ten times requests-per-second, or more, got %d", l.Burst)
+	v.require(at("burst"), !v.given[at("burst")] || l.RequestsPerSecond != 0 || l.Burst == 0, "has no meaning without requests-per-second: add that, or leave it out")
 	v.within(at("header-timeout"), l.HeaderTimeout, 5*time.Minute)
 	v.within(at("idle-timeout"), l.IdleTimeout, time.Hour)
 	v.require(at("max-header-bytes"), 4<<10 <= l.MaxHeaderBytes && l.MaxHeaderBytes <= 1<<20,

@@ -139,6 +139,18 @@ type ClientLimits struct {
 	// TLS begins. 0, the default: three quarters of Connections. It has no meaning,
 	// and is not accepted, behind a TLS proxy, from which all connections come.
 	ConnectionsPerClient int
+	// RequestsPerClient bounds the requests of one client that are under way at once;
+	// more are refused with 429. Default 1,536, which is three quarters of what a
+	// registry has of connections for bodies; 0: no bound.
+	RequestsPerClient int
+	// RequestsPerSecond bounds the rate of requests of one client, whatever they are
+	// for; more are refused with 429. A pull has one for the tag, one or two for
+	// manifests, and one for each layer and the config, and as many again where the
+	// client looks first. 0, the default: no bound.
+	RequestsPerSecond int
+	// Burst is how many requests a client that was silent may send at once. 0, the
+	// default: ten times RequestsPerSecond and at least 100.
+	Burst int
 	// Exempt lists networks whose clients the limits per client do not count.
 	// Default none.
 	Exempt []netip.Prefix
@@ -550,7 +562,7 @@ const (
 
 // DefaultClientLimits are the limits of clients where the file says nothing.
 func DefaultClientLimits() ClientLimits {
-	return ClientLimits{HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return ClientLimits{RequestsPerClient: 1536, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 }
 
 // DefaultLimits are the limits where the file says nothing.

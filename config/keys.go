@@ -83,6 +83,9 @@ func (d *decoder) clientLimits(l *ClientLimits) setter {
 	return d.block(keys{
 		"connections":            d.count(&l.Connections),
 		"connections-per-client": d.count(&l.ConnectionsPerClient),
+		"requests-per-client":    d.count(&l.RequestsPerClient),
+		"requests-per-second":    d.count(&l.RequestsPerSecond),
+		"burst":                  d.count(&l.Burst),
 		"exempt":                 listOf(d, &l.Exempt, "networks", d.network),
 		"header-timeout":         d.duration(&l.HeaderTimeout),
 		"idle-timeout":           d.duration(&l.IdleTimeout),

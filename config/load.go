@@ -92,6 +92,9 @@ func (c *Config) derive() {
 	if s := c.TLS.SelfSigned; s != nil && len(s.Hosts) == 0 {
 		s.Hosts = []string{"localhost", "127.0.0.1"}
 	}
+	if l := &c.Limits; l.RequestsPerSecond > 0 && l.Burst == 0 {
+		l.Burst = max(10*l.RequestsPerSecond, 100)
+	}
 	for i := range c.Registries {
 		r := &c.Registries[i]
 		if host, err := parseHost(r.Name); err == nil && len(r.Hosts) == 0 {

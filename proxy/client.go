@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/netip"
 )
 
 // Client is who sent a request.
@@ -12,6 +13,9 @@ type Client struct {
 	// Certificate names the certificate that the client identified itself with,
 	// in printable text of at most 64 runes; "" where there was none.
 	Certificate string
+	// Counted is whom ClientLimits count as one client: a network. Nobody counts
+	// one that is not valid.
+	Counted netip.Prefix
 	// Refused says why this client is not served; nil where it is.
 	Refused error
 }

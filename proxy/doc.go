@@ -7,7 +7,8 @@
 // change there:
 //
 //  1. A client that the operator does not let in, any more, is refused with 403
-//     and its connection closed. CONNECT, TRACE and the target "*" are refused with 405.
+//     and its connection closed; one that asks for more than it may, 429,
+//     whatever it asks for (clientlimits.go). CONNECT, TRACE and the target "*" are refused with 405.
 //  2. The Host chooses the registry: none or a malformed one is 400, one that
 //     nobody configured 421. A target in absolute form counts as its Host. On a
 //     mirror host, and on one that only "*" covers, containerd's ns chooses: one

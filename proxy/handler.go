@@ -48,6 +48,9 @@ type Options struct {
 	// Client says who sent a request; it is called once for each, from the
 	// request's goroutine. Nil: whoever has the connection, and nobody is refused.
 	Client func(*http.Request) Client
+	// ClientLimits bound what each client that Client says to be Counted may ask
+	// for; none by default.
+	ClientLimits ClientLimits
 	// Flights fetch what the registries' caches do not have; nil where no registry
 	// has one. Whoever made them closes them, after the last request.
 	Flights *content.Flights
@@ -82,6 +85,7 @@ type shared struct {
 	judging         *semaphore.Weighted // signature tags
 	keptFiles       *semaphore.Weighted // of trust metadata, being served
 	verdicts        *verdicts           // on what is in them
+	clients         *clientUse
 	manifestTimeout time.Duration
 }
 
@@ -110,11 +114,11 @@ func New(opts Options) *Handler {
 
 func newShared(opts Options) *shared {
 	clients, notaries, manifests, verdicts := newRemembered(), newRemembered(), content.NewManifests(opts.ManifestBytes), newVerdicts()
-	uploads, deletions := newUploadTokens(opts.UploadKeys, opts.Now), new(atomic.Uint64)
+	uploads, deletions, use := newUploadTokens(opts.UploadKeys, opts.Now), new(atomic.Uint64), newClientUse()
 	if opts.Before != nil {
 		before := opts.Before.shared
 		clients, notaries, manifests, verdicts = before.auth.remembered, before.closedNotaries.remembered, before.manifests, before.verdicts
-		uploads, deletions = before.uploads, before.deletions
+		uploads, deletions, use = before.uploads, before.deletions, before.clients
 	}
 	return &shared{
 		auth:            &authorisations{ttl: opts.AuthorisationTTL, now: opts.Now, remembered: clients},
@@ -124,6 +128,7 @@ func newShared(opts Options) *shared {
 		judging:         semaphore.NewWeighted(maxJudging),
 		keptFiles:       semaphore.NewWeighted(maxKeptFiles),
 		verdicts:        verdicts,
+		clients:         use,
 		manifests:       manifests,
 		deletions:       deletions,
 		flights:         opts.Flights,
@@ -197,6 +202,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) err
 	if rec.client.Refused != nil {
 		return errClient.because(rec.client.Refused)
 	}
+	if err := h.shared.clients.enter(rec.client.Counted, h.opts.ClientLimits, h.opts.Now()); err != nil {
+		rec.denial = h.form(r)
+		return err
+	}
+	defer h.shared.clients.leave(rec.client.Counted)
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace || r.RequestURI == "*" {
 		return errMethod
 	}

@@ -100,6 +100,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Log:              l.log,
 		Observe:          l.observeRequest,
 		Client:           clients.of,
+		ClientLimits:     proxy.ClientLimits{AtOnce: cfg.Limits.RequestsPerClient, PerSecond: cfg.Limits.RequestsPerSecond, Burst: cfg.Limits.Burst},
 	}
 	if l.audit != nil && cfg.Audit != nil {
 		opts.Entries = l.audit.record

@@ -24,11 +24,12 @@ type clients struct {
 	allow   []netip.Prefix // nil: any network
 	cas     *clientCAs     // nil: no certificates are asked for
 	proxies []netip.Prefix // nil: clients connect themselves
+	exempt  []netip.Prefix // whom no limit of clients counts
 }
 
 // newClients reads the CAs that cfg names. It starts nothing.
 func newClients(cfg *config.Config, log zerolog.Logger) (*clients, error) {
-	c := &clients{}
+	c := &clients{exempt: cfg.Limits.Exempt}
 	if plain := cfg.TLS.PlainHTTP; plain != nil && plain.BehindTLSProxy {
 		c.proxies = plain.TrustedProxies
 	}
@@ -76,27 +77,31 @@ func (c *clients) of(r *http.Request) proxy.Client {
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		client.Certificate = shownName(r.TLS.PeerCertificates[0].Subject.CommonName)
 	}
-	client.Refused = c.judge(r, peer, &client.Address)
+	from := peer
+	client.Refused = c.judge(r, peer, &from)
+	if from != peer {
+		client.Address = from.String()
+	}
+	client.Counted = countedClient(from, c.exempt)
 	return client
 }
 
-// judge says why the client may not be served, nil where it may. address
-// becomes the client's own where it connects through a proxy.
-func (c *clients) judge(r *http.Request, peer netip.Addr, address *string) error {
+// judge says why the client may not be served, nil where it may. from, which is
+// peer, becomes the client's own address where it connects through a proxy.
+func (c *clients) judge(r *http.Request, peer netip.Addr, from *netip.Addr) error {
 	if reason := c.refuses(peer); reason != "" {
 		return fmt.Errorf("no connection may come from %s any more (%s)", peer, reason)
 	}
-	from := peer
 	if c.proxies != nil {
-		var err error
-		if from, err = c.forwardedFor(r.Header["X-Forwarded-For"]); err == nil {
-			*address = from.String()
+		forwarded, err := c.forwardedFor(r.Header["X-Forwarded-For"])
+		if err == nil {
+			*from = forwarded
 		} else if c.allow != nil {
 			return err
 		}
 	}
-	if c.allow != nil && !within(c.allow, from) {
-		return fmt.Errorf("%s is in none of the networks of clients.allow", from)
+	if c.allow != nil && !within(c.allow, *from) {
+		return fmt.Errorf("%s is in none of the networks of clients.allow", *from)
 	}
 	if c.cas != nil {
 		return c.cas.check(r)
@@ -224,7 +229,7 @@ func (l *gatedListener) refuses(conn net.Conn, peer netip.Addr) string {
 	}
 	var client netip.Prefix
 	if clients.proxies == nil {
-		client = countedClient(peer, limits.Exempt)
+		client = countedClient(peer, clients.exempt)
 	}
 	return l.open.admit(conn, client, newConnectionLimits(limits, descriptors()))
 }

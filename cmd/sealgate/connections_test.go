@@ -59,6 +59,43 @@ func TestWhoCountsAsOneClient(t *testing.T) {
 	}
 }
 
+// Behind a proxy it is the client that counts; nobody can be made to pay for
+// another by a header.
+func TestRequestsCountForTheirClient(t *testing.T) {
+	c := clients{proxies: networks("10.0.0.0/24"), exempt: networks("192.0.2.128/25")}
+	for _, test := range []struct{ peer, forwarded, want string }{
+		{"10.0.0.1:1", "192.0.2.9", "192.0.2.9/32"},
+		{"10.0.0.1:1", "192.0.2.7, 192.0.2.9", "192.0.2.9/32"},
+		{"10.0.0.1:1", "2001:db8::7", "2001:db8::/64"},
+		{"10.0.0.1:1", "192.0.2.200", "invalid Prefix"},
+		{"10.0.0.1:1", "unknown", "10.0.0.1/32"}, // the proxy's own fault
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+		r.RemoteAddr, r.Header["X-Forwarded-For"] = test.peer, []string{test.forwarded}
+		if got := c.of(r).Counted.String(); got != test.want {
+			t.Errorf("%s through %s counts as %s, want %s", test.forwarded, test.peer, got, test.want)
+		}
+	}
+	direct := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	direct.RemoteAddr, direct.Header["X-Forwarded-For"] = "198.51.100.7:1", []string{"192.0.2.9"}
+	if got := (&clients{}).of(direct).Counted.String(); got != "198.51.100.7/32" {
+		t.Errorf("without a proxy it counts as %s", got)
+	}
+}
+
+// A configuration's limits hold at the front door.
+func TestRequestsAreLimitedAsConfigured(t *testing.T) {
+	s := serveLines(t, t.TempDir(), "tls: {self-signed: {}}\nlimits: {requests-per-second: 1, burst: 2}")
+	client := s.client(t, true, &tls.Config{})
+	s.wantServed(t, client)
+	s.wantServed(t, client)
+	if status, body, err := s.ask(client); err != nil || status != http.StatusTooManyRequests {
+		t.Errorf("got %d %s, %v", status, body, err)
+	}
+	s.reload(t, "tls: {self-signed: {}}\nlimits: {requests-per-second: 1, burst: 2, exempt: [127.0.0.1/32]}")
+	s.wantServed(t, client)
+}
+
 // dialFrom connects from an address of this machine.
 func (s *publicServer) dialFrom(t *testing.T, from string) net.Conn {
 	t.Helper()
