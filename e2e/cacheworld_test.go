@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -153,13 +151,4 @@ func (r *registry) reads(path string) (n int) {
 		}
 	}
 	return n
-}
-
-// peakMiB is the most memory that the process ever had resident.
-func (p *process) peakMiB(t *testing.T) int {
-	t.Helper()
-	status := must(os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)))(t)
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
-	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	return must(strconv.Atoi(kib))(t) >> 10
 }

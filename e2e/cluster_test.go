@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -34,16 +33,12 @@ func newCluster(t *testing.T, o registryOptions) *cluster {
 // join starts one more replica, with the cluster's settings as change leaves them.
 func (c *cluster) join(t *testing.T, change func(*settings)) *gate {
 	t.Helper()
-	s := must(c.defaults())(t)
-	s.listen = must(freeAddress())(t)
-	s.hosts = append(s.hosts, s.listen)
-	s.refresh, s.authTTL = time.Second, time.Second
-	s.storage, s.env = c.bucket.storage(c.bucket.addr), c.bucket.env()
-	if change != nil {
-		change(&s)
-	}
-	g := must(openGate(must(os.MkdirTemp(c.dir, "gate-"))(t), c.ca, s))(t)
-	t.Cleanup(func() { g.stop(20 * time.Second) })
+	g := c.another(t, func(s *settings) {
+		s.storage, s.env = c.bucket.storage(c.bucket.addr), c.bucket.env()
+		if change != nil {
+			change(s)
+		}
+	})
 	c.replicas = append(c.replicas, g)
 	return g
 }

@@ -24,8 +24,11 @@ type shelf struct {
 	sealgate string // the binary under test
 	say      v1.Layer
 
-	mu         sync.Mutex // registries: tests may run beside each other
+	load float64 // of the machine, before the first test
+
+	mu         sync.Mutex // registries, measured: tests may run beside each other
 	registries []*registry
+	measured   map[string]string // figures for docs/reliability.md, by test
 	closers    []func()
 }
 
@@ -66,7 +69,12 @@ func runSuite(m *testing.M) (code int) {
 	if err := prepare(); err != nil {
 		fail(err)
 	} else {
-		code = m.Run()
+		if os.Getenv(writeFaults) != "" {
+			fail(onlyFaults())
+		}
+		if code = max(code, m.Run()); code == 0 {
+			fail(compareFaults())
+		}
 		fail(noTagReads())
 		suite.close()
 		fail(nothingLeft())
@@ -91,6 +99,7 @@ func prepare() error {
 	if err := os.Chmod(dir, 0o711); err != nil { // servers of other users pass through
 		return err
 	}
+	suite.load = loadAverage() // before what is built here
 	suite.dir, suite.home = dir, filepath.Join(dir, "home")
 	if err := os.Mkdir(suite.home, 0o700); err != nil {
 		return err
