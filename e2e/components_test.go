@@ -18,6 +18,7 @@ var components = []struct{ program, from string }{
 	{"notary", "Debian package notary"},
 	{"dockerd", "Debian package docker.io"},
 	{"docker", "Debian package docker.io"},
+	{"docker-compose", "Debian package docker-compose"},
 	{"containerd", "Debian package containerd"},
 	{"ctr", "Debian package containerd"},
 	{"runc", "Debian package runc"},
