@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
 )
@@ -115,9 +116,9 @@ func (g *gate) putInCacheLater(r repo, m *content.Manifest, since uint64) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 		defer cancel()
-		err := caught(func() error { return g.Cache.PutManifest(ctx, r.name, m) })
+		err := guard.Run(func() error { return g.Cache.PutManifest(ctx, r.name, m) })
 		if err == nil && g.deletions.Load() != since {
-			err = caught(func() error { return g.Cache.Drop(ctx, r.name, digest.Digest(m.Digest)) })
+			err = guard.Run(func() error { return g.Cache.Drop(ctx, r.name, digest.Digest(m.Digest)) })
 		}
 		g.logUnkept(r, m.Digest, err)
 	})

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
@@ -257,7 +258,8 @@ func (w *walk) blobs(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(blobsAtOnce)
 	for _, d := range w.found.Blobs {
-		group.Go(func() error {
+		group.Go(func() (err error) {
+			defer guard.Catch(&err)
 			if err := w.blob(ctx, d); err != nil {
 				return fmt.Errorf("%s, %s: %w", d.Digest, w.of[d.Digest], err)
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
 )
@@ -30,7 +31,7 @@ func (g *gate) blobSource(repo repo, route Route, authorization string) content.
 		Keep: func(ctx context.Context, blob io.Reader) {
 			ctx, cancel := context.WithTimeout(ctx, keepBlobTimeout)
 			defer cancel()
-			g.logUnkept(repo, route.Reference, caught(func() error {
+			g.logUnkept(repo, route.Reference, guard.Run(func() error {
 				return g.Cache.PutBlob(ctx, repo.name, digest.Digest(route.Reference), blob)
 			}))
 		},

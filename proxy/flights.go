@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
+	"errors"
 	"time"
 
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -14,11 +14,7 @@ import (
 // not fail the others. The error is do's, or ctx's.
 func join[T any](ctx context.Context, flights *singleflight.Group, key string, timeout time.Duration, do func(context.Context) (T, error)) (T, error) {
 	shared := flights.DoChan(key, func() (result any, err error) {
-		defer func() {
-			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
-				err = errInternal.because(&panicError{p, debug.Stack()})
-			}
-		}()
+		defer guard.Catch(&err)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		return do(ctx)
@@ -26,6 +22,9 @@ func join[T any](ctx context.Context, flights *singleflight.Group, key string, t
 	var none T
 	select {
 	case landed := <-shared:
+		if caught := (*guard.Panic)(nil); errors.As(landed.Err, &caught) {
+			return none, errInternal.because(caught)
+		}
 		if landed.Err != nil {
 			return none, landed.Err
 		}
@@ -44,25 +43,6 @@ func share[T any](ctx context.Context, g *gate, flights *singleflight.Group, r r
 		return do(ctx)
 	}
 	return join(ctx, flights, g.flight(r, what, authorization), timeout, do)
-}
-
-// panicError is a panic that was caught where no request's goroutine was.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprint("panic: ", e.value) }
-
-// caught is the error of do, or its panic as one: for goroutines of their own,
-// whose panics nobody else could catch.
-func caught(do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &panicError{p, debug.Stack()}
-		}
-	}()
-	return do()
 }
 
 // flight names what is done for one client by a hash, so that no credential is

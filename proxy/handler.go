@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
@@ -163,8 +164,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	if err := h.serve(out, r, rec); err != nil {
 		e := asError(err)
-		if caught := (*panicError)(nil); errors.As(e.Cause, &caught) {
-			h.panicked(rec, caught.value, caught.stack)
+		if caught := (*guard.Panic)(nil); errors.As(e.Cause, &caught) {
+			h.panicked(rec, caught.Value, caught.Stack)
 		}
 		rec.failed(e)
 		rec.denial.write(out, r.Method, e)

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -54,10 +53,12 @@ func (g *gate) asksForToken(r *http.Request, target string) (bool, error) {
 	now := g.auth.now()
 	fresh := known != nil && now.Before(known.until)
 	if fresh && known.err == nil && there && now.After(known.until.Add(-realmsEarly)) {
-		g.realms.flights.DoChan("", g.askForRealms(r.Context())) // nobody waits for it
+		nobody, leave := context.WithCancel(r.Context())
+		leave() // before it begins: this client is not kept waiting
+		_, _ = g.askForRealms(nobody)
 	}
 	if !fresh && validTokenPath(path) {
-		asked, err := join(r.Context(), &g.realms.flights, "", probeTimeout, func(ctx context.Context) (*realmsKnown, error) { return g.fetchRealms(ctx), nil })
+		asked, err := g.askForRealms(r.Context())
 		if err != nil {
 			return false, err
 		}
@@ -91,18 +92,10 @@ func looksLikeToken(r *http.Request, query string) bool {
 	return false
 }
 
-// askForRealms is fetchRealms for a flight that outlives its request.
-func (g *gate) askForRealms(ctx context.Context) func() (any, error) {
-	return func() (result any, err error) {
-		defer func() {
-			if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
-				err = errInternal.because(&panicError{p, debug.Stack()})
-			}
-		}()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-		defer cancel()
-		return g.fetchRealms(ctx), nil
-	}
+// askForRealms is fetchRealms once for all who ask at the same time; it goes on
+// when ctx is done.
+func (g *gate) askForRealms(ctx context.Context) (*realmsKnown, error) {
+	return join(ctx, &g.realms.flights, "", probeTimeout, func(ctx context.Context) (*realmsKnown, error) { return g.fetchRealms(ctx), nil })
 }
 
 // fetchRealms asks the registry as nobody in particular. That it gives no answer

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -169,6 +170,7 @@ type flight struct {
 	err   error
 	// restored: st was not fetched; a refresh has to follow.
 	restored bool
+	landed   bool // for its own goroutine alone
 }
 
 // New returns an empty cache.
@@ -389,8 +391,33 @@ func (c *Cache) startLocked(gun string, st *state) *flight {
 		c.waiting++
 	}
 	c.flights[gun] = f
-	c.wg.Go(func() { c.refresh(gun, st, f) })
+	c.wg.Go(func() {
+		err := guard.Run(func() error { c.refresh(gun, st, f); return nil })
+		if caught := (*guard.Panic)(nil); errors.As(err, &caught) {
+			c.crash(gun, st, f, &PanicError{GUN: gun, Stack: caught.Stack})
+		}
+	})
 	return f
+}
+
+// crash lands f, unless it has landed, as a refresh that failed: else nobody would
+// ever look at the repository again. Where it was OnRefresh that panicked, all is
+// done.
+func (c *Cache) crash(gun string, old *state, f *flight, err error) {
+	select {
+	case <-f.done:
+		return
+	default:
+	}
+	now := c.opts.Now()
+	if !f.landed {
+		c.land(gun, old, f, nil, err, time.Time{}, now)
+	}
+	close(f.done)
+	_ = guard.Run(func() error {
+		c.report(Refresh{GUN: gun, Err: err, Standing: f.st != nil && c.stands(f.st, now) == nil})
+		return nil
+	})
 }
 
 func (c *Cache) refresh(gun string, old *state, f *flight) {
@@ -412,7 +439,33 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	}
 	now := c.opts.Now()
 
+	old, heir := c.land(gun, old, f, snap, err, start, now)
+	if heir != nil && err == nil {
+		heir(snap, start)
+	}
+	outcome := Refresh{
+		GUN: gun, Duration: now.Sub(start), Err: err,
+		Standing:  err != nil && f.st != nil && c.stands(f.st, now) == nil,
+		Recovered: err == nil && old != nil && old.err != nil,
+		Before:    prev,
+	}
+	if f.st != nil {
+		outcome.After = f.st.snap
+	}
+	close(f.done)
+	c.report(outcome)
+}
+
+// land keeps what a refresh has brought, and returns the state before it and who
+// is to hear of it.
+func (c *Cache) land(gun string, old *state, f *flight, snap *Snapshot, err error, start, now time.Time) (*state, func(*Snapshot, time.Time)) {
+	var prev *Snapshot
+	if old != nil {
+		prev = old.snap
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.landed = true
 	if newer, ok := c.known.Peek(gun); ok && old != nil {
 		old = newer // from the cache before, while this one asked
 	}
@@ -436,22 +489,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	if f.first {
 		c.waiting--
 	}
-	heir := c.heir
-	c.mu.Unlock()
-	if heir != nil && err == nil {
-		heir(snap, start)
-	}
-	outcome := Refresh{
-		GUN: gun, Duration: now.Sub(start), Err: err,
-		Standing:  err != nil && f.st != nil && c.stands(f.st, now) == nil,
-		Recovered: err == nil && old != nil && old.err != nil,
-		Before:    prev,
-	}
-	if f.st != nil {
-		outcome.After = f.st.snap
-	}
-	close(f.done)
-	c.report(outcome)
+	return old, c.heir
 }
 
 // report tells OnRefresh, unless the cache was closed before there was an answer.

@@ -251,3 +251,46 @@ func TestManyCallersAtOnce(t *testing.T) {
 		c.Close()
 	})
 }
+
+// TestARefreshThatPanicsIsLanded: the defect is not in the source but around it,
+// and whoever waits hears of it; the next one looks again.
+func TestARefreshThatPanicsIsLanded(t *testing.T) {
+	s := newSource("latest")
+	var bomb atomic.Bool
+	var reports []trustcache.Refresh
+	opts := trustcache.Options{
+		Now: func() time.Time {
+			if bomb.Load() && s.called() > 1 { // after the source has answered
+				bomb.Store(false)
+				panic("a bug")
+			}
+			return time.Now()
+		},
+		OnRefresh: func(r trustcache.Refresh) { reports = append(reports, r) },
+	}
+	in(t, s, opts, func(t *testing.T, c *trustcache.Cache) {
+		fresh(t, c)
+		time.Sleep(2 * time.Minute)
+		bomb.Store(true)
+		view, err := c.Tag(t.Context(), gun, "latest")
+		if err != nil || !errors.Is(view.Stale, trustcache.ErrMalicious) {
+			t.Errorf("got %+v, %v: what stood before stands, and says why", view, err)
+		}
+		if last := reports[len(reports)-1]; last.Panic == nil || !last.Standing {
+			t.Errorf("reported %+v", last)
+		}
+		time.Sleep(2 * time.Minute)
+		fresh(t, c)
+	})
+}
+
+func TestAPanicOfWhoeverIsToldOfARefreshIsLeftThere(t *testing.T) {
+	s := newSource("latest")
+	in(t, s, trustcache.Options{OnRefresh: func(trustcache.Refresh) { panic("a bug") }}, func(t *testing.T, c *trustcache.Cache) {
+		for range 2 {
+			fresh(t, c)
+			time.Sleep(2 * time.Minute)
+		}
+		s.wantCalls(t, 2)
+	})
+}

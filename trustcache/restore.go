@@ -32,6 +32,7 @@ func (c *Cache) restored(ctx context.Context, gun string, f *flight) bool {
 	}
 	c.waiting--
 	c.mu.Unlock()
+	f.landed = true
 	close(f.done)
 	return true
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"go.uber.org/zap"
 )
 
@@ -192,10 +193,10 @@ func (a *acmeCertificates) cacheOptions(check time.Duration) certmagic.CacheOpti
 
 // start obtains what is missing and renews what is there, until stop. The
 // listeners that answer challenges are open.
-func (a *acmeCertificates) start() {
+func (a *acmeCertificates) start(panicked func(*guard.Panic)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
-	a.running.Go(func() { a.renew(ctx) })
+	a.running.Go(func() { guard.Loop(ctx, a.renew, panicked) })
 	if err := a.magic.ManageAsync(ctx, a.settings.Domains); err != nil {
 		a.log.Error().Err(err).Msg("certificates cannot be obtained")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -29,17 +30,18 @@ func openChallenges(inst *instance) (net.Listener, error) {
 // plaintext, until ctx ends. It closes the listener.
 func runChallenges(ctx context.Context, listener net.Listener, inst *instance) error {
 	server := &http.Server{
-		Handler:           http.HandlerFunc(inst.serveChallenge),
+		Handler:           inst.answering("operator", http.HandlerFunc(inst.serveChallenge)),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(debugLog{inst.log}, "", 0),
+		ErrorLog:          stdlog.New(debugLog{inst.lasting}, "", 0),
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveOn(server, listener) })
-	group.Go(func() error {
+	group.Go(func() (err error) { defer guard.Catch(&err); return serveOn(server, listener) })
+	group.Go(func() (err error) {
+		defer guard.Catch(&err)
 		<-ctx.Done()
 		return server.Close()
 	})

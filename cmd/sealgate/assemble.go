@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/upstream"
@@ -221,6 +222,10 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 		MaxStale: rules.MaxStale,
 		Now:      l.remembered.now,
 		OnRefresh: func(r trustcache.Refresh) {
+			defer guard.Tell(l.panicked("refresh"))
+			if caught := (*guard.Panic)(nil); errors.As(r.Err, &caught) || errors.As(trustcache.Cause(r.Err), &caught) {
+				l.panicked("storage")(caught)
+			}
 			logRefresh(l.log, r)
 			if !r.Restore {
 				l.metrics.TrustRefresh(reg.Name, r)

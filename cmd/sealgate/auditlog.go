@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy"
 )
 
@@ -29,8 +31,10 @@ const (
 // for the queue.
 type auditLog struct {
 	log    zerolog.Logger
-	failed func()       // counts a record that is lost
-	lost   atomic.Int64 // records, since it was last written as it should be
+	failed func() // counts a record that is lost
+	// panicked is told of a panic while writing; the record is lost.
+	panicked func(*guard.Panic)
+	lost     atomic.Int64 // records, since it was last written as it should be
 
 	begin sync.Once
 	end   sync.Once
@@ -43,8 +47,8 @@ type auditLog struct {
 	buf bytes.Buffer
 }
 
-func newAuditLog(log zerolog.Logger, failed func()) *auditLog {
-	return &auditLog{log: log, failed: failed, stop: make(chan struct{})}
+func newAuditLog(log zerolog.Logger, failed func(), panicked func(*guard.Panic)) *auditLog {
+	return &auditLog{log: log, failed: failed, panicked: panicked, stop: make(chan struct{})}
 }
 
 // use makes to, nil for nowhere, what is written to from now on, and closes what
@@ -53,7 +57,10 @@ func (a *auditLog) use(to io.WriteCloser) {
 	if to != nil {
 		a.begin.Do(func() {
 			a.queue, a.done = make(chan proxy.Entry, auditQueue), make(chan struct{})
-			go a.run()
+			go func() {
+				defer close(a.done)
+				guard.Loop(context.Background(), func(context.Context) { a.run() }, a.panicked)
+			}()
 		})
 	}
 	a.mu.Lock()
@@ -77,7 +84,6 @@ func (a *auditLog) record(e proxy.Entry) {
 }
 
 func (a *auditLog) run() {
-	defer close(a.done)
 	for {
 		select {
 		case e := <-a.queue:

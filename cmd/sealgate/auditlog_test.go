@@ -67,7 +67,7 @@ func (d *disk) text() string {
 func TestEveryRecordIsWrittenBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{room: -1, hangs: make(chan struct{})}
-		a := newAuditLog(zerolog.New(t.Output()), func() { t.Error("a record is lost") })
+		a := newAuditLog(zerolog.New(t.Output()), func() { t.Error("a record is lost") }, nil)
 		a.use(d)
 		want := ""
 		for i := range 1000 {
@@ -92,7 +92,7 @@ func TestADiskThatHangsHoldsUpNobody(t *testing.T) {
 		d := &disk{room: -1, hangs: make(chan struct{})}
 		var log bytes.Buffer
 		var failures atomic.Int64
-		a := newAuditLog(zerolog.New(&log), func() { failures.Add(1) })
+		a := newAuditLog(zerolog.New(&log), func() { failures.Add(1) }, nil)
 		a.use(d)
 		const lost = 100
 		a.record(anEntry("first"))
@@ -126,7 +126,7 @@ func TestAFullDiskIsSaidOnce(t *testing.T) {
 		file := &auditFile{rotated: d}
 		var log bytes.Buffer
 		var failures atomic.Int64
-		a := newAuditLog(zerolog.New(&log), func() { failures.Add(1) })
+		a := newAuditLog(zerolog.New(&log), func() { failures.Add(1) }, nil)
 		a.use(file)
 		record := func(tags ...string) {
 			for _, tag := range tags {

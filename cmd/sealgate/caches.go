@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/content"
 )
@@ -38,12 +39,18 @@ func (c *caching) open() (*content.Flights, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.flights = content.NewFlights(content.FlightsOptions{Spool: spool, OnSpoolError: func(err error) {
-		c.metrics.SpoolFailed()
-		c.log.Warn().Err(err).Msg("the spool cannot be written: its clients read from the registry, each by itself, and nothing is kept")
-	}})
+	c.flights = content.NewFlights(content.FlightsOptions{
+		Spool: spool,
+		OnSpoolError: func(err error) {
+			c.metrics.SpoolFailed()
+			c.log.Warn().Err(err).Msg("the spool cannot be written: its clients read from the registry, each by itself, and nothing is kept")
+		},
+		OnPanic: c.panicked,
+	})
 	return c.flights, nil
 }
+
+func (c *caching) panicked(p *guard.Panic) { panicked(c.log, c.metrics, "cache")(p) }
 
 // stats are those of the flights.
 func (c *caching) stats() content.FlightStats {
@@ -70,6 +77,8 @@ type registryCache struct {
 	of    cacheIdentity
 	store *content.Store
 	stop  func() // nil while nobody sweeps
+	// panicked is told of panics while sweeping.
+	panicked func(*guard.Panic)
 }
 
 // cacheIdentity is what makes another cache of one when it changes. An offline
@@ -101,7 +110,7 @@ func (c *caching) cache(reg config.Registry, before *parts) (*registryCache, err
 	if err != nil {
 		return nil, err
 	}
-	return &registryCache{of: identity, store: store}, nil
+	return &registryCache{of: identity, store: store, panicked: c.panicked}, nil
 }
 
 func (c *caching) swept(registry string, s content.Swept, err error) {
@@ -126,7 +135,7 @@ func (r *registryCache) sweep() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = r.store.Run(ctx) // it ends with ctx alone
+		guard.Loop(ctx, func(ctx context.Context) { _ = r.store.Run(ctx) }, r.panicked) // it ends with ctx alone
 	}()
 	r.stop = func() {
 		cancel()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 )
 
 // certificates are what the public listener shows, as one configuration names
@@ -73,9 +74,9 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 
 // start begins to obtain and renew certificates, where that is how they come.
 // The public listener is open.
-func (c *certificates) start() {
+func (c *certificates) start(panicked func(*guard.Panic)) {
 	if c != nil && c.acme != nil {
-		c.acme.start()
+		c.acme.start(panicked)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
@@ -54,7 +55,10 @@ func online(ctx context.Context, cfg *config.Config) ([]tried, error) {
 	results := make([]tried, len(tries))
 	var wg sync.WaitGroup
 	for i, t := range tries {
-		wg.Go(func() { results[i] = t.run(ctx) })
+		wg.Go(func() {
+			defer guard.Tell(func(p *guard.Panic) { results[i] = tried{t.key, false, 0, p.Error()} })
+			results[i] = t.run(ctx)
+		})
 	}
 	wg.Wait()
 	return results, nil

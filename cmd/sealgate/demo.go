@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/e2e/sandbox"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -88,9 +89,10 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return runServer(ctx, listener, inst) })
-	group.Go(func() error {
-		err := perform(ctx, story, dir, stdout)
+	group.Go(func() (err error) { defer guard.Catch(&err); return runServer(ctx, listener, inst) })
+	group.Go(func() (err error) {
+		defer guard.Catch(&err)
+		err = perform(ctx, story, dir, stdout)
 		if once || err != nil {
 			stop()
 			return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
 )
 
@@ -42,7 +43,7 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	made.audit = newAuditLog(log, made.metrics.AuditFailed)
+	made.audit = newAuditLog(log, made.metrics.AuditFailed, made.panicked("audit"))
 	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
 	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted)}
 	p, err := i.build(cfg, nil)
@@ -93,7 +94,7 @@ func (i *instance) listens() {
 	i.reloads.Lock()
 	defer i.reloads.Unlock()
 	i.listening = true
-	i.current.Load().certificates.start()
+	i.current.Load().certificates.start(i.panicked("certificates"))
 }
 
 // ServeHTTP implements http.Handler.
@@ -132,10 +133,11 @@ func (i *instance) reloadLocked(next *config.Config) error {
 	if p.certificates != running.certificates {
 		running.certificates.stop()
 		if i.listening {
-			p.certificates.start()
+			p.certificates.start(i.panicked("certificates"))
 		}
 	}
 	i.retired.Go(func() {
+		defer guard.Tell(i.panicked("reload"))
 		running.inUse.Lock() // for good: when the last of its requests is done
 		running.close()
 	})
@@ -147,10 +149,13 @@ func (i *instance) reloadLocked(next *config.Config) error {
 func (i *instance) reloadFrom(path string) error {
 	i.reloads.Lock() // before the file is read, so that the newest file wins
 	defer i.reloads.Unlock()
-	cfg, err := config.Load(path)
-	if err == nil {
-		err = i.reloadLocked(cfg)
-	}
+	var cfg *config.Config
+	err := i.guarded("reload", func() (err error) {
+		if cfg, err = config.Load(path); err != nil {
+			return err
+		}
+		return i.reloadLocked(cfg)
+	})()
 	i.metrics.Reloaded(err)
 	if err != nil {
 		i.log.Error().Str("config", path).Err(err).Msg("reload refused: nothing has changed")

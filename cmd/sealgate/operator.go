@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"golang.org/x/sync/errgroup"
 )
@@ -31,7 +32,7 @@ func openOperatorSide(cfg config.Admin, inst *instance, ready func() error, relo
 		if err != nil {
 			return nil, fmt.Errorf("admin.listen: %w", err)
 		}
-		side.add(listener, admin.Handler(inst.series, ready), time.Minute, inst.log)
+		side.add(listener, admin.Handler(inst.series, ready), time.Minute, inst)
 		inst.log.Info().Str("address", "http://"+listener.Addr().String()).Msg("admin listener: /metrics /healthz /readyz")
 	}
 	if cfg.Control != "" {
@@ -43,23 +44,23 @@ func openOperatorSide(cfg config.Admin, inst *instance, ready func() error, relo
 			return nil, errors.Join(fmt.Errorf("admin.control: %w", err), side.close())
 		default:
 			// Profiles take as long as they are asked to.
-			side.add(listener, admin.ControlHandler(&control{inst, reload}), 0, inst.log)
+			side.add(listener, admin.ControlHandler(&control{inst, reload}), 0, inst)
 			inst.log.Info().Str("socket", cfg.Control).Msg("control socket")
 		}
 	}
 	return side, nil
 }
 
-func (s *operatorSide) add(listener net.Listener, handler http.Handler, writeTimeout time.Duration, log zerolog.Logger) {
+func (s *operatorSide) add(listener net.Listener, handler http.Handler, writeTimeout time.Duration, inst *instance) {
 	s.listeners = append(s.listeners, listener)
 	s.servers = append(s.servers, &http.Server{
-		Handler:           handler,
+		Handler:           inst.answering("operator", handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          stdlog.New(debugLog{log}, "", 0),
+		ErrorLog:          stdlog.New(debugLog{inst.lasting}, "", 0),
 	})
 }
 
@@ -67,9 +68,10 @@ func (s *operatorSide) add(listener net.Listener, handler http.Handler, writeTim
 func (s *operatorSide) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for i, server := range s.servers {
-		group.Go(func() error { return serveOn(server, s.listeners[i]) })
+		group.Go(func() (err error) { defer guard.Catch(&err); return serveOn(server, s.listeners[i]) })
 	}
-	group.Go(func() error {
+	group.Go(func() (err error) {
+		defer guard.Catch(&err)
 		<-ctx.Done()
 		return s.close()
 	})

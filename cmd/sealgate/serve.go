@@ -17,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )
@@ -105,7 +106,7 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	}
 	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
 
-	group.Go(func() error {
+	group.Go(inst.guarded("server", func() error {
 		for {
 			select {
 			case <-hangups:
@@ -114,31 +115,31 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 				return nil
 			}
 		}
-	})
+	}))
 	drained, done := context.WithCancel(context.Background())
-	group.Go(func() error {
+	group.Go(inst.guarded("server", func() error {
 		defer done() // the operator watches until the last request is answered
 		return runServer(ctx, inst.gated(listener), inst)
-	})
+	}))
 	if challenges != nil {
-		group.Go(func() error { return runChallenges(ctx, challenges, inst) })
+		group.Go(inst.guarded("server", func() error { return runChallenges(ctx, challenges, inst) }))
 	}
 	inst.listens()
 	manager.ready()
-	group.Go(func() error {
+	group.Go(inst.guarded("server", func() error {
 		<-ctx.Done()
 		manager.stopping(inst.current.Load().cfg.DrainTimeout)
 		return nil
-	})
-	group.Go(func() error { return side.run(drained) })
-	group.Go(func() error {
-		inst.remembered.keepTime(drained, log)
+	}))
+	group.Go(inst.guarded("server", func() error { return side.run(drained) }))
+	group.Go(inst.guarded("clock", func() error {
+		guard.Loop(drained, func(ctx context.Context) { inst.remembered.keepTime(ctx, log) }, inst.panicked("clock"))
 		return nil
-	})
-	group.Go(func() error {
-		inst.watchExpiry(ctx)
+	}))
+	group.Go(inst.guarded("expiry", func() error {
+		guard.Loop(ctx, inst.watchExpiry, inst.panicked("expiry"))
 		return nil
-	})
+	}))
 	return group.Wait()
 }
 
@@ -177,13 +178,14 @@ func runServer(ctx context.Context, listener net.Listener, inst *instance) error
 		IdleTimeout:       limits.IdleTimeout,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64},
 		MaxHeaderBytes:    int(limits.MaxHeaderBytes),
-		ErrorLog:          stdlog.New(debugLog{inst.log}, "", 0),
+		ErrorLog:          stdlog.New(debugLog{inst.lasting}, "", 0),
 		// "*" is refused by the handler like everything else that is no route.
 		DisableGeneralOptionsHandler: true,
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveOn(server, listener) })
-	group.Go(func() error {
+	group.Go(func() (err error) { defer guard.Catch(&err); return serveOn(server, listener) })
+	group.Go(func() (err error) {
+		defer guard.Catch(&err)
 		<-ctx.Done()
 		timeout := inst.current.Load().cfg.DrainTimeout
 		drain, cancel := context.WithTimeout(context.Background(), timeout)
@@ -218,10 +220,17 @@ func serveOn(server *http.Server, listener net.Listener) error {
 }
 
 // debugLog takes what net/http has to say about connections, such as failed
-// handshakes: of interest to who is looking for it.
-type debugLog struct{ log zerolog.Logger }
+// handshakes: of interest to who is looking for it, but for what it says of a panic
+// in a handshake or in a handler, which is a defect.
+type debugLog struct{ lasting }
 
 func (d debugLog) Write(line []byte) (int, error) {
-	d.log.Debug().Msg(strings.TrimSpace(string(line)))
+	text := strings.TrimSpace(string(line))
+	if strings.Contains(text, "panic serving") {
+		d.metrics.Panicked("connection")
+		d.log.Error().Str("where", "connection").Str("stack", text).Msg("panic caught")
+		return len(line), nil
+	}
+	d.log.Debug().Msg(text)
 	return len(line), nil
 }

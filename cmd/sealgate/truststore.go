@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
@@ -48,9 +49,10 @@ func do[T any](s trustStore, op func(context.Context) (T, error)) (T, error) {
 		return none, fmt.Errorf("storage: %d operations are under way and none ends: %w", maxStoring, ctx.Err())
 	}
 	go func() {
-		defer func() { <-s.slots }()
-		value, err := op(ctx)
-		ended <- outcome{value, err}
+		var o outcome
+		o.err = guard.Run(func() (err error) { o.value, err = op(ctx); return err })
+		<-s.slots
+		ended <- o
 	}()
 	select {
 	case o := <-ended:

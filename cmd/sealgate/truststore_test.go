@@ -11,6 +11,7 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )
@@ -89,4 +90,20 @@ func TestADiskThatHangsIsGivenUp(t *testing.T) {
 			t.Errorf("when it answers again: %v", err)
 		}
 	})
+}
+
+// bursting is a driver with a bug.
+type bursting struct{ driver.StorageDriver }
+
+func (bursting) List(context.Context, string) ([]string, error) { panic("a bug") }
+
+// TestADriverThatPanicsIsAnError, and takes no place from those that come.
+func TestADriverThatPanicsIsAnError(t *testing.T) {
+	s := newTrustStore(state.New(state.Options{Driver: bursting{inmemory.New()}}))
+	for range maxStoring + 1 {
+		var caught *guard.Panic
+		if _, err := s.Load("r/a"); !errors.As(err, &caught) {
+			t.Fatalf("got %v", err)
+		}
+	}
 }

@@ -176,6 +176,12 @@ func (m *Metrics) ConnectionRefused(reason string) {
 // ConnectionEvicted counts a connection that was closed to make room for another.
 func (m *Metrics) ConnectionEvicted() { m.evictedConnections.Inc() }
 
+// PanicPlaces are where panics are caught. Read only.
+var PanicPlaces = []string{"request", "refresh", "storage", "cache", "certificates", "reload", "clock", "expiry", "audit", "operator", "connection", "server"}
+
+// Panicked counts a panic that was caught; where is one of PanicPlaces.
+func (m *Metrics) Panicked(where string) { m.clients.panics.WithLabelValues(where).Inc() }
+
 // CertificateOrder counts a certificate that an ACME server was asked for, by
 // one of the fixed words obtained, renewed and failed.
 func (m *Metrics) CertificateOrder(result string) { m.orders.WithLabelValues(result).Inc() }

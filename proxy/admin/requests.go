@@ -106,7 +106,7 @@ func newRequestMetrics(registries *words) *requestMetrics {
 		lengthDiffers: counters("sealgate_signed_length_mismatches_total",
 			"Signed tags served whose signed length differs from that of the bytes that match the signed digest.", "registry"),
 		panics: counters("sealgate_panics_total",
-			"Panics that were caught, while serving a request or while refreshing trust data; each is a defect and has a stack in the log.",
+			"Panics that were caught, by what was being done: nothing was decided by it; each is a defect and has a stack in the log.",
 			"where"),
 		from: counters("sealgate_cache_requests_total",
 			"Manifests and blobs of registries with a cache that were served, by kind of route and where they came from: memory, store (the cache), "+
@@ -120,8 +120,9 @@ func newRequestMetrics(registries *words) *requestMetrics {
 		reasons: newWords(maxReasons, append(alarmReasons, "")...),
 		known:   registries,
 	}
-	m.panics.WithLabelValues("request")
-	m.panics.WithLabelValues("refresh")
+	for _, where := range PanicPlaces {
+		m.panics.WithLabelValues(where)
+	}
 	return m
 }
 

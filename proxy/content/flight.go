@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 )
 
 // fetchBuffer is what a flight reads at once, in bytes; TLS gives it in pieces of
@@ -50,12 +50,7 @@ type flight struct {
 // fetch reports whether the blob is in the spool, whole and verified.
 func (fl *flight) fetch(ctx context.Context, src Source) (whole bool) {
 	isOpen := false
-	err := func() (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
+	err := guard.Run(func() (err error) {
 		if fl.file, err = fl.of.opts.Spool.Create(); err != nil {
 			return fmt.Errorf("%w: %w", ErrSpool, err)
 		}
@@ -70,7 +65,10 @@ func (fl *flight) fetch(ctx context.Context, src Source) (whole bool) {
 		fl.size, isOpen = size, true
 		close(fl.opened)
 		return fl.copy(body)
-	}()
+	})
+	if caught := (*guard.Panic)(nil); errors.As(err, &caught) {
+		fl.of.opts.OnPanic(caught)
+	}
 	if !isOpen {
 		fl.openErr = err
 	}
@@ -235,6 +233,7 @@ func (fl *flight) linger() {
 		return
 	}
 	fl.lonely = time.AfterFunc(fl.of.opts.Linger, func() {
+		defer guard.Tell(fl.of.opts.OnPanic)
 		fl.abandon(func() bool { return fl.readers == 0 })
 	})
 }

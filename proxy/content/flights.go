@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -37,6 +38,9 @@ type FlightsOptions struct {
 	Linger time.Duration
 	// OnSpoolError, when not nil, is told that a blob goes on without the spool.
 	OnSpoolError func(error)
+	// OnPanic, when not nil, is told of panics that were caught: the blob of one is
+	// not served, or not kept.
+	OnPanic func(*guard.Panic)
 }
 
 const (
@@ -90,6 +94,9 @@ func NewFlights(opts FlightsOptions) *Flights {
 	}
 	if opts.OnSpoolError == nil {
 		opts.OnSpoolError = func(error) {}
+	}
+	if opts.OnPanic == nil {
+		opts.OnPanic = func(*guard.Panic) {}
 	}
 	f := &Flights{
 		opts: opts, byKey: map[string]*flight{},
@@ -177,6 +184,7 @@ func (f *Flights) Later(size int64, keep func(ctx context.Context)) bool {
 		return false
 	}
 	f.running.Go(func() {
+		defer guard.Tell(f.opts.OnPanic)
 		defer f.pending.Release(size)
 		defer f.waiting.Release(1)
 		f.keep(keep)
@@ -213,6 +221,7 @@ func (f *Flights) depart(ctx context.Context, key string, want digest.Digest, sr
 	ctx, fl.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	f.byKey[key] = fl
 	f.running.Go(func() {
+		defer guard.Tell(f.opts.OnPanic)
 		defer fl.cancel()
 		defer fl.done()
 		defer f.forget(key, fl)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/sealgate/sealgate/guard"
 )
 
 // origin of one blob that can be slow, short, cut or wrong.
@@ -479,5 +480,39 @@ func TestASpoolLeavesRoomForOthers(t *testing.T) {
 	}
 	if _, err := file.Write(make([]byte, lookEvery)); err == nil {
 		t.Error("written when others had filled the disk")
+	}
+}
+
+// TestAPanicOfASourceEndsItsFlightAlone, wherever it is, and is told.
+func TestAPanicOfASourceEndsItsFlightAlone(t *testing.T) {
+	var told atomic.Int64
+	f := newFlights(t, FlightsOptions{OnPanic: func(p *guard.Panic) {
+		if p.Value != "a bug" || len(p.Stack) == 0 {
+			t.Errorf("told of %v", p)
+		}
+		told.Add(1)
+	}})
+	w := newWell(1 << 16)
+	bad := w.source()
+	bad.Open = func(context.Context, int64) (io.ReadCloser, int64, error) { panic("a bug") }
+	if _, _, err := f.Join(t.Context(), "open", w.digest(), bad); err == nil {
+		t.Error("there is a reader of it")
+	}
+	bad = w.source()
+	bad.Keep = func(context.Context, io.Reader) { panic("a bug") }
+	r, _, err := f.Join(t.Context(), "keep", w.digest(), bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, w.blob) {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	r.Close()
+	if !f.Later(1, func(context.Context) { panic("a bug") }) {
+		t.Error("it is not kept")
+	}
+	f.Close()
+	if told.Load() != 3 || f.Stats() != (FlightStats{}) {
+		t.Errorf("told of %d, left behind %+v", told.Load(), f.Stats())
 	}
 }

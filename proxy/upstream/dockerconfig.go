@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -63,8 +64,11 @@ func (d *dockerConfig) secret(ctx context.Context, again bool) (Secret, error) {
 	late := time.NewTimer(lookupTimeout)
 	defer late.Stop()
 	select {
-	case landed := <-d.lookup.DoChan("", func() (any, error) { return d.look() }):
-		return landed.Val.(Secret), landed.Err
+	case landed := <-d.lookup.DoChan("", func() (_ any, err error) { defer guard.Catch(&err); return d.look() }):
+		if found, ok := landed.Val.(Secret); ok {
+			return found, landed.Err
+		}
+		return Secret{}, landed.Err
 	case <-late.C:
 		return Secret{}, fmt.Errorf("docker-config: the credential helper for %s gave no answer within %s", d.names[0], lookupTimeout)
 	case <-ctx.Done():
@@ -76,7 +80,7 @@ func (d *dockerConfig) secret(ctx context.Context, again bool) (Secret, error) {
 // credential helper printed.
 func (d *dockerConfig) look() (found Secret, err error) {
 	defer func() {
-		if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
+		if recover() != nil { // what it says may hold what a helper printed
 			found, err = Secret{}, errors.New("docker-config: looking up credentials ended in a panic")
 		}
 		d.mu.Lock()

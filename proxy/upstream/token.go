@@ -8,10 +8,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/sealgate/sealgate/guard"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -66,6 +66,9 @@ func (l *Login) bearer(ctx context.Context, key grantKey) (authorization, error)
 	if kept == nil || !now.Before(kept.until) {
 		select {
 		case landed := <-l.fetching(key):
+			if landed.Err != nil {
+				return authorization{}, landed.Err
+			}
 			kept = landed.Val.(*grant)
 		case <-ctx.Done():
 			return authorization{}, ctx.Err()
@@ -81,10 +84,14 @@ func (l *Login) bearer(ctx context.Context, key grantKey) (authorization, error)
 
 // fetching starts fetching a token, unless that is under way.
 func (l *Login) fetching(key grantKey) <-chan singleflight.Result {
-	return l.fetch.DoChan(fmt.Sprintf("%q", key), func() (any, error) {
+	return l.fetch.DoChan(fmt.Sprintf("%q", key), func() (_ any, err error) {
+		defer guard.Catch(&err)
 		ctx, cancel := context.WithTimeout(l.ctx, tokenTimeout)
 		defer cancel()
-		g := l.grant(ctx, key)
+		var g *grant
+		if err := guard.Run(func() error { g = l.grant(ctx, key); return nil }); err != nil {
+			g = failure(&LoginError{Why: "internal error", Err: err})
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if kept, _ := l.grants.Peek(key); kept != nil && kept.err == nil && g.err != nil && time.Now().Before(kept.until) {
@@ -99,17 +106,12 @@ func (l *Login) fetching(key grantKey) <-chan singleflight.Result {
 }
 
 // grant asks for a token, with a newer secret where the first one is refused.
-func (l *Login) grant(ctx context.Context, key grantKey) (g *grant) {
-	defer func() {
-		if p := recover(); p != nil { // nobody else could: this is a goroutine of its own
-			g = failure(&LoginError{Why: "internal error", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())})
-		}
-	}()
+func (l *Login) grant(ctx context.Context, key grantKey) *grant {
 	secret, err := l.opts.Secrets(ctx, false)
 	if err != nil {
 		return failure(&LoginError{Why: "the credentials of sealgate's own cannot be read", Err: err})
 	}
-	g = l.grantFor(ctx, key, secret)
+	g := l.grantFor(ctx, key, secret)
 	if refusal := (*LoginError)(nil); !errors.As(g.err, &refusal) || refusal.Status != http.StatusUnauthorized {
 		return g
 	}
