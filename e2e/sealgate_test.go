@@ -40,6 +40,8 @@ type settings struct {
 
 	admin string // address of the admin listener; "" for none
 
+	audit string // the block audit; "" for none
+
 	storage string // the block storage; "": a directory of this gate
 
 	resolves  map[string]string // what resolves for it, with its address; nil: what does here
@@ -69,6 +71,9 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 	}
 	if s.admin != "" {
 		line("admin: {listen: %q}", s.admin)
+	}
+	if s.audit != "" {
+		line("audit: %s", s.audit)
 	}
 	line("drain-timeout: 20s")
 	line("state-dir: %s", filepath.Join(dir, "state"))

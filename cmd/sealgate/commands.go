@@ -110,6 +110,7 @@ func rootCommand(stdout, stderr io.Writer) *cobra.Command {
 		cacheCommand(stdout, stderr),
 		bundleCommand(stdout, stderr),
 		doctorCommand(stdout),
+		reportCommand(os.Stdin, stdout),
 		versionCommand(stdout),
 		manCommand(),
 	)

@@ -12,6 +12,7 @@
 //	sealgate doctor   --proxy URL --registry NAME --canary IMAGE  on a client host: can it be talked into an unsigned tag?
 //	sealgate bundle save [--config proxy.yaml] REPO:TAG… -o FILE.tar|DIR  signed images and their proof, for a site without a network
 //	sealgate bundle load [--config proxy.yaml] FILE.tar|DIR  verify one with this site's own pins, and serve what is in it
+//	sealgate report   AUDIT.LOG…                        which tags enforcing takes away, why, and from whom
 //	sealgate version
 //	sealgate completion bash|zsh|fish|powershell        what makes a shell complete all of this
 //
