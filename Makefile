@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients reliability bench bench-smoke demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients docs reliability bench bench-smoke demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -57,6 +57,9 @@ clients: ## write the tables of docs/clients.md, from what the clients do
 
 reliability: ## write the table of docs/reliability.md, from what the faults do (an idle machine, some minutes)
 	E2E_RELIABILITY_MD=1 go test -count 1 -v -timeout 30m ./e2e
+
+docs: ## write docs/configuration.md, from the comments of the configuration's types
+	CONFIG_MD=1 go test -count 1 -run '^TestTheReferenceIsWhatTheCommentsSay$$' ./config
 
 bench: ## beside nginx, net/http and docker-registry; writes docs/performance.md (an idle machine, ten minutes)
 	@.ci/setup bench

@@ -63,7 +63,7 @@ type TLS struct {
 	SelfSigned *SelfSigned
 	// Files are certificates with their keys, from disk: one pair or a list.
 	Files []KeyPair
-	// ACME obtains certificates from an ACME server.
+	// ACME obtains certificates from a server such as Let's Encrypt.
 	ACME *ACME
 	// PlainHTTP serves without TLS, on a loopback address or behind a proxy
 	// that ends TLS.
@@ -106,8 +106,8 @@ type ACME struct {
 
 // PlainHTTP configures serving without TLS.
 type PlainHTTP struct {
-	// BehindTLSProxy says that a proxy in front ends TLS, so that Listen need
-	// not be loopback. Default false.
+	// BehindTLSProxy says that a proxy in front ends TLS, so that
+	// Config.Listen need not be loopback. Default false.
 	BehindTLSProxy bool
 	// TrustedProxies are the networks that the proxy connects from: every other
 	// connection is refused, and a client's address is the rightmost entry of
@@ -174,7 +174,7 @@ type Admin struct {
 	// Control is the absolute path of the control socket, a unix socket: reload,
 	// forget, log level, profiles. At most 107 bytes. Default (also when empty):
 	// control.sock in Config.StateDir; empty, not listening, where there is no
-	// StateDir or the default would be longer.
+	// Config.StateDir or the default would be longer.
 	Control string
 }
 
@@ -333,7 +333,7 @@ type Registry struct {
 	Notary Notary
 	// Offline serves what "sealgate bundle load" has brought, and asks nobody: it
 	// takes the place of Upstream and Notary and all that is about them, needs a
-	// Storage that outlives the process, and enforces trust for all tags. Nil, the
+	// Config.Storage that outlives the process, and enforces trust for all tags. Nil, the
 	// default: not offline.
 	Offline *Offline
 	// Cache keeps what clients read by digest, and serves it to those that may read
@@ -374,15 +374,16 @@ type Credentials struct {
 	// Kind is never empty.
 	Kind CredentialsKind
 	// Username and PasswordFile are set for Password only. The file is an
-	// absolute path (see LoadPassword); the password itself is never in a Config.
+	// absolute path (see LoadPassword); the password itself is never in the
+	// configuration.
 	Username, PasswordFile string
 }
 
 // Notary is a registry's trust server.
 type Notary struct {
 	// URL is http or https, no user, query or fragment; a path has no trailing
-	// slash. Required where Mode is Enforced or Permissive; nil where there is
-	// no trust server, as with Offline.
+	// slash. Required where ContentTrust.Mode is Enforced or Permissive; nil
+	// where there is no trust server, as with Registry.Offline.
 	URL *url.URL
 	// CAFile is the absolute path of the PEM CAs trusted for URL. Empty, the
 	// default: the system's.
@@ -416,7 +417,7 @@ type Offline struct {
 // Cache configures the content cache of a registry. It can change at run time.
 type Cache struct {
 	// MaxSize bounds the cache, in bytes: what was not used for longest leaves, at
-	// the next sweep. 0, the default: no bound. It needs Storage Filesystem.
+	// the next sweep. 0, the default: no bound. It needs Config.Storage Filesystem.
 	MaxSize int64
 	// TTL is how long content is kept after its last use. 0, the default: for ever.
 	TTL time.Duration
@@ -464,7 +465,7 @@ type ContentTrust struct {
 	Limits Limits
 	// Signers are named key sets for Policy.RequiredSigners. Default none.
 	Signers map[string]Signer
-	// Policies refine these keys for some repositories; see EffectivePolicies. Default
+	// Policies refine these keys for some repositories (see EffectivePolicies). Default
 	// none.
 	Policies []Policy
 }
