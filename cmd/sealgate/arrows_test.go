@@ -42,13 +42,14 @@ var arrows = map[string][]string{
 
 // libraries says who alone may import a library that nothing else should see.
 var libraries = map[string][]string{
-	"github.com/theupdateframework/notary": {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
-	"github.com/prometheus/client_golang":  {"proxy/admin", "cmd/sealgate"},
-	"github.com/caddyserver/certmagic":     {"cmd/sealgate"},
-	"github.com/letsencrypt/pebble":        {"e2e/acme", "e2e/pages"},
-	"github.com/spf13/cobra":               {"cmd/sealgate"},
-	"github.com/DeRuina/timberjack":        {"cmd/sealgate"},
-	"github.com/BurntSushi/toml":           {"config/clients"},
+	"github.com/theupdateframework/notary":  {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
+	"github.com/prometheus/client_golang":   {"proxy/admin", "cmd/sealgate"},
+	"github.com/caddyserver/certmagic":      {"cmd/sealgate"},
+	"github.com/letsencrypt/pebble":         {"e2e/acme", "e2e/pages"},
+	"github.com/KimMachineGun/automemlimit": {"cmd/sealgate"},
+	"github.com/spf13/cobra":                {"cmd/sealgate"},
+	"github.com/DeRuina/timberjack":         {"cmd/sealgate"},
+	"github.com/BurntSushi/toml":            {"config/clients"},
 }
 
 // testsOnly are imported by tests and linked into no program.

@@ -178,7 +178,7 @@ failed; 2 it cannot be used.`,
 		if *asJSON {
 			return checkOnline(cmd.Context(), stdout, cfg, true)
 		}
-		for _, warning := range cfg.Warnings() {
+		for _, warning := range append(cfg.Warnings(), thisMachine(cfg)...) {
 			fmt.Fprintf(stdout, "warning: %s\n", warning)
 		}
 		fmt.Fprintf(stdout, "%s: ok\n", *path)

@@ -177,7 +177,7 @@ func (i *instance) announce() {
 	if acme := cfg.TLS.ACME; acme != nil {
 		i.log.Info().Strs("domains", acme.Domains).Str("directory", acme.Directory).Msg("certificates from an ACME server")
 	}
-	for _, warning := range cfg.Warnings() {
+	for _, warning := range append(cfg.Warnings(), thisMachine(cfg)...) {
 		i.log.Warn().Msg(warning)
 	}
 	for _, reg := range cfg.Registries {

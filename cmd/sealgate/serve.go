@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/guard"
@@ -72,6 +73,7 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	signal.Notify(hangups, syscall.SIGHUP) // first: else it ends the process
 	defer signal.Stop(hangups)
 	log = adjustable(log)
+	limitMemory(log, memlimit.FromCgroup)
 	defer runtime.KeepAlive(headroom())
 	inst, err := newInstance(cfg, log)
 	if err != nil {
@@ -141,17 +143,6 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		return nil
 	}))
 	return group.Wait()
-}
-
-// headroom is memory that is never touched, and so never taken, but counts when
-// the collector decides that a collection is due: with the few megabytes that a
-// gate holds it would run forty times a second under load. Whoever sets GOGC or
-// GOMEMLIMIT decides alone.
-func headroom() []byte {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return nil
-	}
-	return make([]byte, 24<<20)
 }
 
 // adjustable makes the level of the log one that can change at run time.
