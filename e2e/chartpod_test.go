@@ -18,15 +18,16 @@ import (
 // podOnDisk is the chart's pod with a directory for each of its volumes.
 type podOnDisk struct {
 	pod
-	dirs []string // each where the pod has it, followed by the directory
+	dirs []string // each where the pod has it, followed by the directory; and likewise addresses
 	env  []string
 }
 
-// newPodOnDisk fills the volumes: with a certificate for what the chart's values are
-// about, ca.crt in a ConfigMap, and a password in a Secret.
-func newPodOnDisk(t *testing.T, r rendered, ca *authority) podOnDisk {
+// newPodOnDisk makes that of a Deployment or Job, and fills the volumes: with a
+// certificate for what the chart's values are about, ca.crt in a ConfigMap, and a
+// password in a Secret. It listens on loopback only.
+func newPodOnDisk(t *testing.T, r rendered, kind string, ca *authority) podOnDisk {
 	t.Helper()
-	p := podOnDisk{pod: r.the(t, "Deployment", "").Spec.Template.Spec}
+	p := podOnDisk{pod: r.the(t, kind, "").Spec.Template.Spec, dirs: []string{"listen: :", "listen: 127.0.0.1:"}}
 	root := must(os.MkdirTemp(suite.dir, "pod-"))(t)
 	if err := os.Chmod(root, 0o711); err != nil { // the server is another user
 		t.Fatal(err)
@@ -34,7 +35,7 @@ func newPodOnDisk(t *testing.T, r rendered, ca *authority) podOnDisk {
 	for i, mount := range p.Containers[0].VolumeMounts {
 		p.dirs = append(p.dirs, mount.MountPath, filepath.Join(root, strconv.Itoa(i)))
 	}
-	for i, mount := range p.Containers[0].VolumeMounts {
+	for _, mount := range p.Containers[0].VolumeMounts {
 		files := map[string]string{}
 		v := p.volume(t, mount.Name)
 		switch {
@@ -51,7 +52,7 @@ func newPodOnDisk(t *testing.T, r rendered, ca *authority) podOnDisk {
 		case v.Secret != nil:
 			files["password"] = "HUNTER2"
 		}
-		p.fill(t, p.dirs[2*i+1], files)
+		p.fill(t, p.dir(mount.MountPath), files)
 	}
 	for _, variable := range p.Containers[0].Env {
 		p.env = append(p.env, p.mapped(variable.Name+"="+variable.Value)...)
@@ -142,6 +143,9 @@ func (p podOnDisk) asks(probe probe) error {
 	return fmt.Errorf("there is no port %q", probe.HTTPGet.Port)
 }
 
+// portOf is an address without its host, as the chart's values have it.
+func portOf(address string) string { return address[strings.LastIndex(address, ":"):] }
+
 // TestChartsPodServes: the built binary with the rendered configuration, arguments,
 // environment, user and rights, and nothing but the pod's volumes to write to. What
 // is left to believe is that a cluster does with the manifests what they say.
@@ -166,7 +170,7 @@ func TestChartsPodServes(t *testing.T) {
 			listen, admin := must(freeAddress())(t), must(freeAddress())(t)
 			const ca = "/etc/sealgate/ca/ca.crt"
 			config := map[string]any{
-				"listen": listen, "admin": map[string]any{"listen": admin},
+				"listen": portOf(listen), "admin": map[string]any{"listen": portOf(admin)},
 				"registries": []any{map[string]any{
 					"name": w.settings.name, "hosts": []any{"*"}, "upstream": w.registry.url, "upstream-ca-file": ca,
 					"notary": map[string]any{"url": w.notary.url, "ca-file": ca},
@@ -189,7 +193,7 @@ func TestChartsPodServes(t *testing.T) {
 			if err := os.WriteFile(file, values, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p := newPodOnDisk(t, render(t, "--values", file), w.ca)
+			p := newPodOnDisk(t, render(t, "--values", file), "Deployment", w.ca)
 			server := p.run(t, secrets...)
 
 			container := p.Containers[0]

@@ -17,6 +17,11 @@
 {{- if not $config.storage -}}
 {{- $_ := set $config "storage" (dict "filesystem" (dict "rootdirectory" "/var/lib/sealgate/store")) -}}
 {{- end -}}
+{{- range $key, $address := dict "listen" $config.listen "admin.listen" $config.admin.listen -}}
+{{- if regexMatch "^(127[.]|localhost:|\\[::1\\])" $address -}}
+{{- fail (printf "config.%s: nobody outside the pod reaches %q: leave the host out, as in \":%s\"" $key $address (include "sealgate.port" $address)) -}}
+{{- end -}}
+{{- end -}}
 {{- with $config.storage.s3 -}}
 {{- if or (hasKey . "accesskey") (hasKey . "secretkey") -}}
 {{- fail "config.storage.s3: accesskey and secretkey would be in a ConfigMap: give them by env or envFrom from a Secret, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" -}}
