@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -15,11 +16,17 @@ import (
 // stages are what a reader has before the first command of a page; the other
 // pages have a site of their own.
 var stages = map[string]func(t *testing.T, l *lan){
-	"README.md": clone,
+	"README.md":               clone,
+	"docs/getting-started.md": firstSteps,
+
+	"docs/recipes/mirror.md":                   mirroredHub,
+	"docs/recipes/air-gap.md":                  twoSites,
+	"docs/recipes/in-front-of-the-registry.md": privateRegistry,
 }
 
-// commandLimit is how long a command of the documents may take.
-const commandLimit = 2 * time.Minute
+// How long a command of the documents may take, and how long a server until it
+// serves.
+const commandLimit, serverLimit = 2 * time.Minute, time.Minute
 
 // TestTheDocumentsCommandsRun types what the documents tell a reader to type, page
 // by page, each on hosts of its own, and compares what comes out with what they say
@@ -162,6 +169,9 @@ func (r *reader) serve(t *testing.T, b pages.Block, f failure) {
 	ended := make(chan error, 1)
 	go func() {
 		code, err := s.wait(time.Hour)
+		if errors.Is(err, errShellEnded) {
+			code, err = 130, nil // of a Ctrl-C that ended the command, bash says this by ending, too
+		}
 		if err == nil && code != b.Exit {
 			err = fmt.Errorf("exit code %d, and the page says %d", code, b.Exit)
 		}
@@ -169,7 +179,7 @@ func (r *reader) serve(t *testing.T, b pages.Block, f failure) {
 	}()
 	s.ended = ended
 	r.servers = append(r.servers, s)
-	for end := time.Now().Add(commandLimit); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(serverLimit); ; time.Sleep(20 * time.Millisecond) {
 		text, _ := os.ReadFile(s.output)
 		if bytes.Contains(text, []byte(b.Until)) {
 			return
@@ -180,7 +190,7 @@ func (r *reader) serve(t *testing.T, b pages.Block, f failure) {
 		default:
 		}
 		if time.Now().After(end) {
-			f.fatal(t, r, fmt.Errorf("it did not write %q within %v", b.Until, commandLimit), string(text))
+			f.fatal(t, r, fmt.Errorf("it did not write %q within %v", b.Until, serverLimit), string(text))
 		}
 	}
 }
@@ -207,13 +217,13 @@ type failure struct{ at, command string }
 func (f failure) fatal(t *testing.T, r *reader, wrong error, written string) {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:\n%s\n%v\nwhat was written is\n%s", f.at, indented(f.command), wrong, indented(written))
+	fmt.Fprintf(&b, "%s:\n%s\n%v\nwhat was written is\n%s", f.at, indented(f.command), wrong, indented(tailOf(written, 60)))
 	for _, s := range r.servers {
 		if s.failure == f {
 			continue
 		}
 		text, _ := os.ReadFile(s.output)
-		fmt.Fprintf(&b, "\nat the end, %s wrote\n%s", s.command, indented(tailOf(string(text))))
+		fmt.Fprintf(&b, "\nat the end, %s wrote\n%s", s.command, indented(tailOf(string(text), 5)))
 	}
 	for _, h := range r.hosts {
 		for _, p := range h.servers {
@@ -223,10 +233,14 @@ func (f failure) fatal(t *testing.T, r *reader, wrong error, written string) {
 	t.Fatal(b.String())
 }
 
-// tailOf is the end of a text.
-func tailOf(text string) string {
+// tailOf is the end of a text, with what fits of long lines.
+func tailOf(text string, most int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+	lines = lines[max(0, len(lines)-most):]
+	for i, line := range lines {
+		lines[i] = line[:min(len(line), 400)]
+	}
+	return strings.Join(lines, "\n")
 }
 
 func indented(text string) string {

@@ -161,7 +161,7 @@ func (h *host) in(argv ...string) []string {
 // env is what a user of the host has. The passphrase is what is typed where the
 // notary and docker commands ask for one.
 func (h *host) env() []string {
-	env := []string{"HOME=" + filepath.Join(h.dir, "home"), "XDG_RUNTIME_DIR=/run", "TMPDIR=/run", "PATH=" + filepath.Join(filepath.Dir(h.dir), "bin") + ":" + os.Getenv("PATH")}
+	env := []string{"HOME=" + filepath.Join(h.dir, "home"), "XDG_RUNTIME_DIR=/run", "TMPDIR=/run", "PATH=" + strings.Join([]string{filepath.Join(h.dir, "home/.local/bin"), filepath.Join(filepath.Dir(h.dir), "bin"), os.Getenv("PATH")}, ":")}
 	for _, role := range []string{"ROOT", "TARGETS", "SNAPSHOT", "DELEGATION"} {
 		env = append(env, "NOTARY_"+role+"_PASSPHRASE="+passphrase)
 	}

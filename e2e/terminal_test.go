@@ -90,13 +90,15 @@ func (c *terminal) wait(limit time.Duration) (code int, err error) {
 	select {
 	case a := <-came:
 		if a.err != nil {
-			return -1, errors.New("the command ended the shell")
+			return -1, errShellEnded
 		}
 		return strconv.Atoi(strings.TrimSuffix(a.text, "\x00"))
 	case <-time.After(limit):
 		return -1, fmt.Errorf("not finished after %v", limit)
 	}
 }
+
+var errShellEnded = errors.New("the command ended the shell")
 
 // interrupt is Ctrl-C: what runs in the foreground gets it.
 func (c *terminal) interrupt() error { return syscall.Kill(-c.cmd.Process.Pid, syscall.SIGINT) }

@@ -127,7 +127,7 @@ func (b *Block) fill(lines []string, at int) (end int, err error) {
 	return 0, fmt.Errorf("%s:%d: the block does not end", b.Page, at+1)
 }
 
-var how = regexp.MustCompile(`^run(?: on (\w+))?(?: exits (\d+))?(?: until "([^"]+)")?$`)
+var how = regexp.MustCompile(`^run(?: on (\w+))?(?: exits (\d+))?(?: until "(.+)")?$`)
 
 // obey takes in the comment before the block, and makes the steps.
 func (b *Block) obey(comment string) error {
