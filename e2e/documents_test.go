@@ -24,9 +24,9 @@ var stages = map[string]func(t *testing.T, l *lan){
 	"docs/recipes/in-front-of-the-registry.md": privateRegistry,
 }
 
-// How long a command of the documents may take, and how long a server until it
-// serves.
-const commandLimit, serverLimit = 2 * time.Minute, time.Minute
+// commandLimit is how long a command of the documents may take, or a server until
+// it serves: some have Go build everything anew.
+const commandLimit = 3 * time.Minute
 
 // TestTheDocumentsCommandsRun types what the documents tell a reader to type, page
 // by page, each on hosts of its own, and compares what comes out with what they say
@@ -179,7 +179,7 @@ func (r *reader) serve(t *testing.T, b pages.Block, f failure) {
 	}()
 	s.ended = ended
 	r.servers = append(r.servers, s)
-	for end := time.Now().Add(serverLimit); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(commandLimit); ; time.Sleep(20 * time.Millisecond) {
 		text, _ := os.ReadFile(s.output)
 		if bytes.Contains(text, []byte(b.Until)) {
 			return
@@ -190,7 +190,7 @@ func (r *reader) serve(t *testing.T, b pages.Block, f failure) {
 		default:
 		}
 		if time.Now().After(end) {
-			f.fatal(t, r, fmt.Errorf("it did not write %q within %v", b.Until, serverLimit), string(text))
+			f.fatal(t, r, fmt.Errorf("it did not write %q within %v", b.Until, commandLimit), string(text))
 		}
 	}
 }
