@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients docs reliability bench bench-smoke demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients docs reliability bench bench-smoke release release-check image-check demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -71,6 +71,18 @@ bench-smoke: ## the same in a minute, to see that it works; writes nothing
 	CGO_ENABLED=0 go build -o bin/bench ./e2e/bench
 	bin/bench -short
 
+release: ## what is published of VERSION (default: git describe), into dist/; the same each time
+	go run ./deploy/release $(if $(VERSION),-version $(VERSION)) -out dist
+
+release-check: ## make a release twice, from two directories, with a build cache for each, and compare; lintian (some minutes). With one cache, in `make e2e`
+	@.ci/setup release
+	SEALGATE_RELEASE_LONG=1 go test -count 1 -v -timeout 60m -run '^TestReleaseIsTheSame' ./e2e
+	go run ./deploy/release -version v0.0.0 -out .cache/release
+	lintian --allow-root --fail-on error,warning .cache/release/*.deb
+
+image-check: ## build the Dockerfile with the Go of this machine, and pull through it (some minutes); without compiling, in `make e2e`
+	SEALGATE_IMAGE_LONG=1 go test -count 1 -v -timeout 30m -run '^TestDockerfile' ./e2e
+
 demo: ## sealgate demo: a registry, a Notary and the proxy in one process
 	go run ./cmd/sealgate demo
 
@@ -89,7 +101,7 @@ test: ## everything, each step timed; stops at the first that fails
 	@.ci/step --table
 
 clean: ## remove what the targets above have left here
-	rm -rf bin .cache
+	rm -rf bin dist .cache
 
 $(LOG):
 	@mkdir -p $@

@@ -108,7 +108,12 @@ func run(env []string, argv ...string) (string, error) { return runSaying("", en
 
 // runSaying is run for a command that asks something; input is what it reads.
 func runSaying(input string, env []string, argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	return runWithin(2*time.Minute, input, env, argv...)
+}
+
+// runWithin is runSaying for a command that may take long.
+func runWithin(limit time.Duration, input string, env []string, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = environment(env...)
@@ -120,7 +125,7 @@ func runSaying(input string, env []string, argv ...string) (string, error) {
 		err = cmd.Wait()
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("not finished after two minutes: %w", err)
+		err = fmt.Errorf("not finished after %v: %w", limit, err)
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, &out)

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"trustcache/notary":         {"trustcache"},
 	"trustcache/state":          nil,
 	"trustcache/trustcachetest": {"trustcache"},
+	"deploy/release":            nil,
 	"e2e":                       {"*"},
 	"e2e/sandbox":               {"*"},
 	"e2e/acme":                  nil,
@@ -50,6 +51,8 @@ var libraries = map[string][]string{
 	"github.com/spf13/cobra":                {"cmd/sealgate"},
 	"github.com/DeRuina/timberjack":         {"cmd/sealgate"},
 	"github.com/BurntSushi/toml":            {"config/clients"},
+	"github.com/CycloneDX/cyclonedx-go":     {"deploy/release"},
+	"golang.org/x/crypto/x509roots":         {"deploy/release"},
 }
 
 // testsOnly are imported by tests and linked into no program.
