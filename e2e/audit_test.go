@@ -149,3 +149,45 @@ func TestAnAuditLogOnAFullDiskFailsNoPull(t *testing.T) {
 		t.Errorf("the report is %s (%+v)", r, r)
 	}
 }
+
+// TestAnAuditLogOnStandardOutputOutlivesItsReader: requests are answered and
+// recorded there, and answered still when whoever has read it is gone.
+func TestAnAuditLogOnStandardOutputOutlivesItsReader(t *testing.T) {
+	t.Parallel()
+	w, image := oneSignedTag(t, registryOptions{})
+	w.mustOpen(t, func(s *settings) {
+		withAdmin(t, s)
+		s.audit, s.level = "{stdout: {}}", "error"
+	})
+	wantServed(t, w.manifest(t, "team/app", "signed"), image)
+	w.stop(20 * time.Second)
+	if got := w.output(); strings.Count(got, `"tag":"signed","decision":"allow"`) != 1 {
+		t.Errorf("it wrote %s", got)
+	}
+	first := filepath.Join(w.dir, "first")
+	again, err := start("sealgate", filepath.Join(w.dir, "read.log"), w.env,
+		"bash", "-c", `exec "${@:2}" > >(head -n 1 >"$1")`, "bash", first, suite.sealgate, "serve", "--config", w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.process = again
+	if err := again.ready(20*time.Second, w.ca.answers(w.url+"/v2/")); err != nil { // with a first request
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() error {
+		wantServed(t, w.manifest(t, "team/app", "signed"), image)
+		if got := w.metric(t, "sealgate_audit_failures_total"); got == "0" {
+			return errors.New("no request is counted as not recorded")
+		}
+		return nil
+	})
+	if got := w.output(); strings.Count(got, "the audit log cannot be written") != 1 || !strings.Contains(got, "broken pipe") {
+		t.Errorf("it said %s", got)
+	}
+	if code := w.stop(20 * time.Second); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if got := must(os.ReadFile(first))(t); strings.Count(string(got), "\n") != 1 || !strings.Contains(string(got), `"message":"request"`) {
+		t.Errorf("the reader got %s", got)
+	}
+}

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// auditQueue is how many records may wait for the disk, about 4 MiB of them.
+	// auditQueue is how many records may wait for the disk, 3.3 MiB of them.
 	auditQueue = 8192
 	// auditPatience is how long the end of the process waits for them.
 	auditPatience = 10 * time.Second
