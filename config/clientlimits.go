@@ -18,6 +18,7 @@ func (v *validator) clientLimits() {
 	v.require(at("burst"), !v.given[at("burst")] || l.RequestsPerSecond != 0 || l.Burst == 0, "has no meaning without requests-per-second: add that, or leave it out")
 	v.within(at("header-timeout"), l.HeaderTimeout, 5*time.Minute)
 	v.within(at("idle-timeout"), l.IdleTimeout, time.Hour)
+	v.require(at("min-rate"), 0 <= l.MinRate && l.MinRate <= 1<<20, "must be 0, for none, to 1MiB (a second), got %s", formatSize(l.MinRate))
 	v.require(at("max-header-bytes"), 4<<10 <= l.MaxHeaderBytes && l.MaxHeaderBytes <= 1<<20,
 		"must be 4KiB to 1MiB, got %s", formatSize(l.MaxHeaderBytes))
 }

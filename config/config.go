@@ -127,8 +127,8 @@ type Clients struct {
 }
 
 // ClientLimits bound what clients may use on Config.Listen. A client is an
-// address, of IPv6 the /64 that it is in. All but the last three can change at
-// run time.
+// address, of IPv6 the /64 that it is in. All but HeaderTimeout, IdleTimeout and
+// MaxHeaderBytes can change at run time.
 type ClientLimits struct {
 	// Connections bounds those that are open at once; to make room for a new one
 	// that which has been without a request for longest is closed. 0, the default:
@@ -160,6 +160,11 @@ type ClientLimits struct {
 	// IdleTimeout is how long a connection is kept without a request. Default 2m;
 	// more than 0 and at most 1h.
 	IdleTimeout time.Duration
+	// MinRate is how slowly a body may come from a client or from upstream, or be
+	// read, in bytes a second, before it is cut. A minute is forgiven (ten to
+	// who reads), once used up, until what has moved makes up for it. 0: a body must
+	// only not stand still for that long. Default 512; at most 1 MiB.
+	MinRate int64
 	// MaxHeaderBytes bounds the header of a request, in bytes. Default 64 KiB; 4 KiB
 	// to 1 MiB.
 	MaxHeaderBytes int64
@@ -563,7 +568,7 @@ const (
 
 // DefaultClientLimits are the limits of clients where the file says nothing.
 func DefaultClientLimits() ClientLimits {
-	return ClientLimits{RequestsPerClient: 1536, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return ClientLimits{RequestsPerClient: 1536, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MinRate: 512, MaxHeaderBytes: 64 << 10}
 }
 
 // DefaultLimits are the limits where the file says nothing.

@@ -49,7 +49,7 @@ func TestDefaults(t *testing.T) {
 		Listen:       "127.0.0.1:8443",
 		TLS:          TLS{PlainHTTP: &PlainHTTP{}},
 		DrainTimeout: 30 * time.Second,
-		Limits:       ClientLimits{RequestsPerClient: 1536, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10},
+		Limits:       ClientLimits{RequestsPerClient: 1536, HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MinRate: 512, MaxHeaderBytes: 64 << 10},
 		Storage:      Storage{Driver: "inmemory", Parameters: map[string]any{}},
 		Registries: []Registry{{
 			Name:          "registry.example.com:5000",
@@ -119,7 +119,7 @@ func TestEveryKeyOfThisVersion(t *testing.T) {
 		DrainTimeout: time.Hour,
 		Limits: ClientLimits{
 			Connections: 5000, ConnectionsPerClient: 500, RequestsPerClient: 40, RequestsPerSecond: 20, Burst: 300, Exempt: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
-			HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 32 << 10,
+			HeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MinRate: 2 << 10, MaxHeaderBytes: 32 << 10,
 		},
 		StateDir: in("state"),
 		Storage:  Storage{Driver: "filesystem", Parameters: map[string]any{"rootdirectory": in("root")}},

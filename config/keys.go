@@ -89,6 +89,7 @@ func (d *decoder) clientLimits(l *ClientLimits) setter {
 		"exempt":                 listOf(d, &l.Exempt, "networks", d.network),
 		"header-timeout":         d.duration(&l.HeaderTimeout),
 		"idle-timeout":           d.duration(&l.IdleTimeout),
+		"min-rate":               d.size(&l.MinRate),
 		"max-header-bytes":       d.size(&l.MaxHeaderBytes),
 	})
 }

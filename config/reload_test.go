@@ -33,6 +33,7 @@ func changes(t *testing.T) map[string][]change {
 		"Limits.Exempt":               {{func(c *Config) { c.Limits.Exempt = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }, nil}},
 		"Limits.HeaderTimeout":        {{func(c *Config) { c.Limits.HeaderTimeout = time.Second }, []string{"limits.header-timeout"}}},
 		"Limits.IdleTimeout":          {{func(c *Config) { c.Limits.IdleTimeout = time.Second }, []string{"limits.idle-timeout"}}},
+		"Limits.MinRate":              {{func(c *Config) { c.Limits.MinRate = 7 }, nil}},
 		"Limits.MaxHeaderBytes":       {{func(c *Config) { c.Limits.MaxHeaderBytes = 1 << 14 }, []string{"limits.max-header-bytes"}}},
 
 		"Admin.Listen":  {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},

@@ -60,7 +60,7 @@ func (g *gate) cachedBlob(ctx context.Context, repo repo, route Route) (*content
 // serveStored serves a blob of the cache; where that fails, in the middle too,
 // the registry's bytes follow.
 func (g *gate) serveStored(w http.ResponseWriter, r *http.Request, repo repo, route Route, blob *content.Blob) error {
-	return writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
+	return g.writeBlob(w, r, route.Reference, blob.Size, func(offset int64) (io.ReadCloser, error) {
 		stored := &storedReader{at: offset, patience: g.manifestTimeout, resume: func(at int64, err error) (io.ReadCloser, error) {
 			g.logUnread(r.Context(), repo, route.Reference, err)
 			if g.Offline != nil {
@@ -143,7 +143,7 @@ func (g *gate) serveFetched(w http.ResponseWriter, r *http.Request, repo repo, r
 	key, source := g.blobKey(repo, route.Reference), g.blobSource(repo, route, g.authorization(r))
 	rec.from = fromFlight
 	if under := g.flights.Find(r.Context(), key, comesAfter(r), source); under != nil {
-		return writeReader(w, r, route.Reference, under)
+		return g.writeReader(w, r, route.Reference, under)
 	}
 	if !wantsWhole(r) {
 		rec.from = fromUpstream
@@ -162,7 +162,7 @@ func (g *gate) serveFetched(w http.ResponseWriter, r *http.Request, repo repo, r
 	case err != nil:
 		return g.outage(err, route.Reference)
 	}
-	return writeReader(w, r, route.Reference, reader)
+	return g.writeReader(w, r, route.Reference, reader)
 }
 
 // wantsWhole says whether a request is for the whole of a blob, and for nothing
@@ -190,9 +190,9 @@ func comesAfter(r *http.Request) int64 {
 }
 
 // writeReader serves a blob under way, and closes it.
-func writeReader(w http.ResponseWriter, r *http.Request, digest string, reader *content.Reader) error {
+func (g *gate) writeReader(w http.ResponseWriter, r *http.Request, digest string, reader *content.Reader) error {
 	defer reader.Close()
-	return writeBlob(w, r, digest, reader.Size(), func(offset int64) (io.ReadCloser, error) {
+	return g.writeBlob(w, r, digest, reader.Size(), func(offset int64) (io.ReadCloser, error) {
 		_, err := reader.Seek(offset, io.SeekStart)
 		return io.NopCloser(reader), err
 	})
@@ -207,7 +207,7 @@ func (g *gate) headBlob(w http.ResponseWriter, r *http.Request, route Route) err
 	resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
-		return writeBlob(w, r, route.Reference, resp.ContentLength, nil)
+		return g.writeBlob(w, r, route.Reference, resp.ContentLength, nil)
 	case http.StatusNotFound:
 		return errNoBlob(route.Reference)
 	}
@@ -218,7 +218,7 @@ func (g *gate) headBlob(w http.ResponseWriter, r *http.Request, route Route) err
 // with what open returns for an offset; of a HEAD nothing is opened. It returns
 // an error only when nothing was sent; when the bytes end early, it panics with
 // http.ErrAbortHandler, so that the client's connection is cut too.
-func writeBlob(w http.ResponseWriter, r *http.Request, digest string, size int64, open func(offset int64) (io.ReadCloser, error)) error {
+func (g *gate) writeBlob(w http.ResponseWriter, r *http.Request, digest string, size int64, open func(offset int64) (io.ReadCloser, error)) error {
 	h := w.Header()
 	part := byteRange{length: size}
 	if size >= 0 {
@@ -258,7 +258,7 @@ func writeBlob(w http.ResponseWriter, r *http.Request, digest string, size int64
 	if body == nil {
 		return nil
 	}
-	if err := pourBlob(w, body, part.length); err != nil {
+	if err := pourBlob(newFlowingWriter(w, g.minRate), body, part.length); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 	return nil
@@ -278,10 +278,9 @@ var blobBuffers = sync.Pool{New: func() any { return new([blobBuffer]byte) }}
 
 // pourBlob writes length bytes of body, all of them where it is -1, to a client
 // that must go on reading. An error means that the client does not have them all.
-func pourBlob(w http.ResponseWriter, body io.Reader, length int64) error {
+func pourBlob(w *flowingWriter, body io.Reader, length int64) error {
 	buf := blobBuffers.Get().(*[blobBuffer]byte)
 	defer blobBuffers.Put(buf)
-	conn := http.NewResponseController(w)
 	for length != 0 {
 		most := int64(blobBuffer)
 		if length > 0 {
@@ -289,7 +288,6 @@ func pourBlob(w http.ResponseWriter, body io.Reader, length int64) error {
 		}
 		n, err := body.Read(buf[:most])
 		if n > 0 {
-			conn.SetWriteDeadline(time.Now().Add(clientStall)) // see flowingWriter
 			if _, err := w.Write(buf[:n]); err != nil {
 				return err
 			}

@@ -88,7 +88,7 @@ var (
 	errNoForm = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "no-form",
 		Message: "trust data is published as multipart/form-data with a boundary"}
 	errStalled = &Error{Status: http.StatusRequestTimeout, Code: codeUploadInvalid, Reason: "client-stalled",
-		Message: "the request's body stood still for too long"}
+		Message: "the request's body stood still for too long, or came too slowly"}
 	errTokenQuery = &Error{Status: http.StatusBadRequest, Code: codeUnsupported, Reason: "token-request",
 		Message: fmt.Sprintf("the query of a request for a token has at most %d bytes, of the characters that a query may have", maxTokenQuery)}
 	errTokenForm = &Error{Status: http.StatusUnsupportedMediaType, Code: codeUnsupported, Reason: "token-request",

@@ -34,6 +34,7 @@ type exchange struct {
 	via    http.RoundTripper
 	header http.Header
 	most   int64              // bytes of the body
+	slow   int64              // how slowly it may come; see pace.minRate
 	fail   func(error) *Error // what it means that no answer came
 }
 
@@ -53,7 +54,7 @@ func (x *exchange) send() (*written, error) {
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
-	body := newSentBody(x.w, x.r, x.most, writeWaits, func() { cancel(context.DeadlineExceeded) })
+	body := newSentBody(x.w, x.r, x.most, writeWaits, x.slow, func() { cancel(context.DeadlineExceeded) })
 	defer body.end()
 	req := (&http.Request{Method: x.r.Method, URL: x.to, Header: x.header}).WithContext(ctx)
 	if x.r.ContentLength != 0 && !reads(x.r.Method) && x.r.Method != http.MethodDelete {

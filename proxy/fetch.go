@@ -74,8 +74,7 @@ func (g *gate) openBlob(ctx context.Context, repo repo, route Route, authorizati
 	if g.Passthrough {
 		g.auth.remember(g.origin, repo.gun, authorization)
 	}
-	stalled := time.AfterFunc(upstreamStall, func() { cancel(nil) })
-	flowing := &cancelledBody{&flowingBody{ReadCloser: resp.Body, resp: resp, stalled: stalled}, func() { cancel(nil) }}
+	flowing := &cancelledBody{newFlowingBody(resp, g.minRate, func() { cancel(nil) }), func() { cancel(nil) }}
 	if offset > 0 && resp.StatusCode == http.StatusOK { // it knows no ranges
 		if n, err := io.CopyN(io.Discard, flowing, offset); err != nil {
 			flowing.Close()

@@ -74,6 +74,7 @@ func (g *gate) forwardJudged(w http.ResponseWriter, r *http.Request, route Route
 	p := passage{
 		base: g.URL, via: g.Bodies, route: route, ns: g.ns,
 		credentials: g.Passthrough,
+		minRate:     g.minRate,
 		fail:        func(err error) *Error { return asError(g.outage(errUpstream(err), what)) },
 		judge:       judge,
 	}
@@ -105,6 +106,7 @@ type passage struct {
 	credentials bool                       // pass the client's Authorization on
 	judge       func(*http.Response) error // may refuse an answer with an *Error
 	fail        func(error) *Error         // what it means that no answer came
+	minRate     int64                      // see pace
 }
 
 // serve returns an error only when nothing was sent to the client; when the
@@ -127,14 +129,14 @@ func (p *passage) serve(w http.ResponseWriter, r *http.Request) error {
 		Transport: p.via,
 		ModifyResponse: func(resp *http.Response) error {
 			late.Stop()
-			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
+			resp.Body = newFlowingBody(resp, p.minRate, func() { cancel(nil) })
 			return p.answer(resp)
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 		ErrorLog:     silent,
 		BufferPool:   copyBuffers,
 	}
-	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: http.NewResponseController(w)}, r.WithContext(ctx))
+	rp.ServeHTTP(newFlowingWriter(w, p.minRate), r.WithContext(ctx))
 	switch e := failed.(type) {
 	case nil:
 		return nil
@@ -209,18 +211,26 @@ const (
 	clientStall   = 10 * time.Minute
 )
 
-// flowingBody is an upstream's body that must not stand still. Closing it
-// forgets the trailers: they would reach the client around the list of headers.
+// flowingBody is an upstream's body that must neither stand still nor trickle.
+// Closing it forgets the trailers: they would reach the client around the list of
+// headers.
 type flowingBody struct {
 	io.ReadCloser
 	resp    *http.Response
+	pace    pace
 	stalled *time.Timer
 }
 
+func newFlowingBody(resp *http.Response, minRate int64, cancel func()) *flowingBody {
+	return &flowingBody{ReadCloser: resp.Body, resp: resp, pace: newPace(upstreamStall, minRate), stalled: time.AfterFunc(upstreamStall, cancel)}
+}
+
 func (b *flowingBody) Read(p []byte) (int, error) {
-	b.stalled.Reset(upstreamStall)
+	b.stalled.Reset(b.pace.wait())
+	began := time.Now()
 	n, err := b.ReadCloser.Read(p)
 	b.stalled.Stop()
+	b.pace.moved(n, time.Since(began))
 	return n, err
 }
 
@@ -231,17 +241,25 @@ func (b *flowingBody) Close() error {
 	return err
 }
 
-// flowingWriter is a client that must go on reading. Its deadline replaces the
+// flowingWriter is a client that must go on reading, and not trickle. Its deadline replaces the
 // server's WriteTimeout, which is for answers of a known small size and holds
 // again for the next request.
 type flowingWriter struct {
 	http.ResponseWriter
 	conn *http.ResponseController
+	pace pace
+}
+
+func newFlowingWriter(w http.ResponseWriter, minRate int64) *flowingWriter {
+	return &flowingWriter{w, http.NewResponseController(w), newPace(clientStall, minRate)}
 }
 
 func (w *flowingWriter) Write(p []byte) (int, error) {
-	w.conn.SetWriteDeadline(time.Now().Add(clientStall)) // where it cannot be set, there is no connection to hold
-	return w.ResponseWriter.Write(p)
+	began := time.Now()
+	w.conn.SetWriteDeadline(began.Add(w.pace.wait())) // where it cannot be set, there is no connection to hold
+	n, err := w.ResponseWriter.Write(p)
+	w.pace.moved(n, time.Since(began))
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach the connection.

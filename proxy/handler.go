@@ -52,6 +52,10 @@ type Options struct {
 	// ClientLimits bound what each client that Client says to be Counted may ask
 	// for; none by default.
 	ClientLimits ClientLimits
+	// MinRate is how slowly a body may come and go, in bytes a second, once the
+	// time for which it may stand still is used up; zero: it must only not stand
+	// still.
+	MinRate int64
 	// Flights fetch what the registries' caches do not have; nil where no registry
 	// has one. Whoever made them closes them, after the last request.
 	Flights *content.Flights
@@ -88,6 +92,7 @@ type shared struct {
 	verdicts        *verdicts           // on what is in them
 	clients         *clientUse
 	manifestTimeout time.Duration
+	minRate         int64 // see pace
 }
 
 // New returns a handler.
@@ -137,6 +142,7 @@ func newShared(opts Options) *shared {
 		uploads:         uploads,
 		behindTLSProxy:  opts.BehindTLSProxy,
 		manifestTimeout: opts.ManifestTimeout,
+		minRate:         opts.MinRate,
 	}
 }
 

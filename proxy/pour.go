@@ -6,7 +6,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/sealgate/sealgate/rewrite"
 )
@@ -19,7 +18,7 @@ var pourWaits = waits{piece: headerTimeout, answer: headerTimeout, reader: clien
 func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client string) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	body := newSentBody(w, r, unbounded, pourWaits, func() { cancel(context.DeadlineExceeded) })
+	body := newSentBody(w, r, unbounded, pourWaits, g.minRate, func() { cancel(context.DeadlineExceeded) })
 	defer body.end()
 	if r.ContentLength != 0 {
 		r.Body = body
@@ -36,7 +35,7 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 		Transport: g.Pass,
 		ModifyResponse: func(resp *http.Response) error {
 			body.answerFlows()
-			resp.Body = &flowingBody{ReadCloser: resp.Body, resp: resp, stalled: time.AfterFunc(upstreamStall, func() { cancel(nil) })}
+			resp.Body = newFlowingBody(resp, 0, func() { cancel(nil) }) // a page that shows progress says little
 			ownAnswer(resp, g.URL)
 			return nil
 		},
@@ -45,7 +44,7 @@ func (g *gate) pour(w http.ResponseWriter, r *http.Request, to *url.URL, client 
 		BufferPool:    copyBuffers,
 		FlushInterval: -1, // pages that show progress
 	}
-	rp.ServeHTTP(&flowingWriter{ResponseWriter: w, conn: body.conn}, r.WithContext(ctx))
+	rp.ServeHTTP(newFlowingWriter(w, g.minRate), r.WithContext(ctx))
 	switch refused := body.refusal(); {
 	case failed == nil:
 		return nil

@@ -19,7 +19,7 @@ const (
 )
 
 // sentBody is what a client sends, as a transport reads it: while bytes flow,
-// for as long as it takes. The client must not stand still, for which a
+// for as long as it takes. The client must not stand still or trickle, for which a
 // deadline moves along in place of the server's ReadTimeout, and neither must
 // the server that takes the bytes. A transport may read on when its answer is
 // there: end makes it stop, so that nothing touches the connection when the
@@ -28,6 +28,7 @@ type sentBody struct {
 	from io.Reader
 	conn *http.ResponseController
 	most int64
+	pace pace // of the client
 	waits
 	stalled *time.Timer // the server stands still
 
@@ -45,8 +46,8 @@ type waits struct {
 }
 
 // newSentBody calls stalled when the server takes nothing for too long.
-func newSentBody(w http.ResponseWriter, r *http.Request, most int64, waits waits, stalled func()) *sentBody {
-	b := &sentBody{from: r.Body, conn: http.NewResponseController(w), most: most, waits: waits, stalled: time.AfterFunc(waits.piece, stalled)}
+func newSentBody(w http.ResponseWriter, r *http.Request, most int64, waits waits, minRate int64, stalled func()) *sentBody {
+	b := &sentBody{from: r.Body, conn: http.NewResponseController(w), most: most, pace: newPace(senderStall, minRate), waits: waits, stalled: time.AfterFunc(waits.piece, stalled)}
 	b.conn.SetWriteDeadline(time.Time{}) // the server's WriteTimeout counts from the request's header on; end sets it anew
 	return b
 }
@@ -56,9 +57,11 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	if !b.begin() {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	began := time.Now()
 	n, err := b.from.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.pace.moved(n, time.Since(began))
 	b.read += int64(n)
 	if b.most >= 0 && b.read > b.most {
 		n, err = 0, errTooLarge(b.most)
@@ -90,7 +93,7 @@ func (b *sentBody) begin() bool {
 		return false
 	}
 	b.stalled.Stop() // it is the client's turn
-	b.conn.SetReadDeadline(time.Now().Add(senderStall))
+	b.conn.SetReadDeadline(time.Now().Add(b.pace.wait()))
 	return true
 }
 

@@ -55,7 +55,7 @@ func (b *slowBody) Close() error { return nil }
 func sending(most int64, stalled func(), pauses ...time.Duration) (*sentBody, *line) {
 	l := &line{ResponseWriter: httptest.NewRecorder()}
 	r := &http.Request{Body: &slowBody{line: l, pauses: pauses}}
-	return newSentBody(l, r, most, writeWaits, stalled), l
+	return newSentBody(l, r, most, writeWaits, 0, stalled), l
 }
 
 func TestABodyMayTakeAsLongAsItFlows(t *testing.T) {
@@ -150,7 +150,7 @@ func TestNobodyTouchesTheConnectionAfterTheAnswer(t *testing.T) {
 
 func TestABodyOverItsBoundIsCut(t *testing.T) {
 	l := &line{ResponseWriter: httptest.NewRecorder()}
-	body := newSentBody(l, &http.Request{Body: io.NopCloser(strings.NewReader("123456"))}, 5, writeWaits, func() {})
+	body := newSentBody(l, &http.Request{Body: io.NopCloser(strings.NewReader("123456"))}, 5, writeWaits, 0, func() {})
 	defer body.end()
 	if n, err := io.Copy(io.Discard, body); n > 5 || err == nil || body.refusal() == nil || body.refusal().Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("got %d bytes, %v, %v", n, err, body.refusal())

@@ -42,7 +42,8 @@ func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) e
 		}
 	}
 	p := passage{
-		base: g.NotaryURL, via: g.Notary, route: route,
+		minRate: g.minRate,
+		base:    g.NotaryURL, via: g.Notary, route: route,
 		credentials: g.Passthrough,
 		judge:       g.judgeNotary,
 		fail:        errNotary,

@@ -101,6 +101,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Log:              l.log,
 		Observe:          l.observeRequest,
 		Client:           clients.of,
+		MinRate:          cfg.Limits.MinRate,
 		ClientLimits:     proxy.ClientLimits{AtOnce: cfg.Limits.RequestsPerClient, PerSecond: cfg.Limits.RequestsPerSecond, Burst: cfg.Limits.Burst},
 	}
 	if l.audit != nil && cfg.Audit != nil {
