@@ -28,13 +28,12 @@ func readLines(r io.Reader, each func(line []byte)) error {
 	}
 	for {
 		line, err := in.ReadSlice('\n')
-		if tooLong := errors.Is(err, bufio.ErrBufferFull); tooLong {
-			line = nil
+		if errors.Is(err, bufio.ErrBufferFull) {
 			for errors.Is(err, bufio.ErrBufferFull) {
 				_, err = in.ReadSlice('\n')
 			}
 			each(nil)
-		} else if line = bytes.TrimSpace(line); len(line) > 0 {
+		} else if line = bytes.TrimSpace(line); len(line) > 0 { // after a crash there may be empty ones
 			each(line)
 		}
 		if errors.Is(err, io.EOF) {
