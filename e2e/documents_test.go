@@ -19,6 +19,7 @@ var stages = map[string]func(t *testing.T, l *lan){
 	"README.md":               clone,
 	"docs/getting-started.md": firstSteps,
 
+	"docs/production.md":                       production,
 	"docs/recipes/mirror.md":                   mirroredHub,
 	"docs/recipes/air-gap.md":                  twoSites,
 	"docs/recipes/in-front-of-the-registry.md": privateRegistry,

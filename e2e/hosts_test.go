@@ -14,8 +14,8 @@ import (
 )
 
 // lan is a network of hosts by themselves, with no way in or out: each is a set of
-// namespaces of this machine with its own addresses, processes, /etc, /run and
-// /var/lib, where servers listen on the ports that they have in production. A
+// namespaces of this machine with its own addresses, processes, /etc, /run,
+// /var/lib and /var/log, where servers listen on the ports that they have in production. A
 // switch joins them. All know one another by name, and all trust one CA.
 type lan struct {
 	dir   string
@@ -26,7 +26,7 @@ type lan struct {
 }
 
 // host is one of them. Its working directory and home are files of the suite's,
-// what it has in /run and /var/lib is memory that ends with it.
+// what it has in /run and /var is memory that ends with it.
 type host struct {
 	name   string
 	dir    string // work and home are below it
@@ -69,7 +69,8 @@ func newLAN(t *testing.T) *lan {
 	l.cable.mustIn(t, "ip", "link", "add", "br0", "type", "bridge")
 	l.cable.mustIn(t, "ip", "link", "set", "br0", "up")
 	bin := filepath.Join(dir, "bin")
-	if err := errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o700), os.Mkdir(bin, 0o700), os.Symlink(suite.sealgate, filepath.Join(bin, "sealgate"))); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "media"), 0o700), os.Mkdir(bin, 0o700), os.Symlink(suite.sealgate, filepath.Join(bin, "sealgate")),
+		os.WriteFile(filepath.Join(bin, "systemctl"), []byte(systemctl), 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -79,7 +80,7 @@ func newLAN(t *testing.T) *lan {
 // hosts share, as a disk that is carried about.
 const hostUp = `cp -a /etc/. "$1/etc" && cp "$1/hosts" "$1/etc/hosts" && cat "$1/ca.crt" >>"$1/etc/ssl/certs/ca-certificates.crt" &&
 rm -rf "$1/etc/resolv.conf" "$1/etc/docker" "$1/etc/containerd" && : >"$1/etc/resolv.conf" &&
-mount --bind "$1/etc" /etc && mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mount --bind "$2" /media &&
+mount --bind "$1/etc" /etc && mount -t tmpfs none /run && mount -t tmpfs none /var/lib && mount -t tmpfs none /var/log && mount --bind "$2" /media &&
 ip link set lo up && touch "$1/up" && exec sleep infinity`
 
 // host is the host of that name, made when it is first wanted.

@@ -49,6 +49,15 @@ func mirroredHub(t *testing.T, l *lan) {
 	l.host(t, "client").startDocker(t)
 }
 
+// production is the stage of a registry and a Notary server that are in use, with
+// nothing on gate but a certificate. registry.example.com is gate already.
+func production(t *testing.T, l *lan) {
+	l.startOrigin(t)
+	l.startNotary(t)
+	l.publish(t, "prod/app", "1.4")
+	l.certify(t, "gate")
+}
+
 // twoSites is the stage of an air gap: a site, and another without a network that
 // has a certificate for the same name.
 func twoSites(t *testing.T, l *lan) {
@@ -71,13 +80,11 @@ func privateRegistry(t *testing.T, l *lan) {
 // site is the stage of pages about a Sealgate that is there: a registry at
 // origin.internal:5000, a Notary server at notary.internal:4443, some images, and
 // on gate a Sealgate that enforces and caches. Its proxy.yaml is in the working
-// directory, the publisher's keys are in ~/.docker/trust, and the variable PUBLISHER
-// has the notary command with its options.
+// directory, and the publisher's keys are in ~/.docker/trust.
 func site(t *testing.T, l *lan) {
 	l.startOrigin(t)
 	l.startNotary(t)
 	g := l.host(t, "gate")
-	g.variables = append(g.variables, "PUBLISHER=notary -s https://notary.internal:4443 -d "+filepath.Join(g.dir, "home/.docker/trust"))
 	for repository, tags := range map[string][]string{"prod/app": {"1.4"}, "team/app": {"v1.2"}, "team/base": {"3", "4"}, "team/tools": {"latest"}} {
 		l.publish(t, repository, tags...)
 	}
@@ -152,13 +159,14 @@ func (l *lan) publish(t *testing.T, repository string, tags ...string) {
 	const script = `set -e
 gun=registry.example.com/$1 repository=$1 image=$2 size=$3 digest=${4#sha256:}
 shift 4
-$PUBLISHER init $gun
+publisher="notary -s https://notary.internal:4443 -d $HOME/.docker/trust"
+$publisher init $gun
 crane push "$image" "origin.internal:5000/$repository:unsigned"
 for tag; do
   crane push "$image" "origin.internal:5000/$repository:$tag"
-  $PUBLISHER addhash $gun "$tag" "$size" --sha256 "$digest"
+  $publisher addhash $gun "$tag" "$size" --sha256 "$digest"
 done
-$PUBLISHER publish $gun`
+$publisher publish $gun`
 	argv := []string{"bash", "-c", script, "bash", repository, filepath.Join(l.dir, "images", repository), strconv.FormatInt(image.size, 10), image.digest}
 	l.host(t, "gate").mustRun(t, append(argv, tags...)...)
 }
@@ -189,26 +197,30 @@ func (l *lan) certify(t *testing.T, name string) {
 	}
 }
 
-// systemctl stands for systemd, which the hosts do not have: what it can do is to
-// restart docker.
-const systemctl = `#!/bin/sh
-[ "$*" = "restart docker" ] || { echo "systemctl $*: not on this host" >&2; exit 1; }
-if [ -e /run/docker.pid ]; then
-  kill "$(cat /run/docker.pid)"
-  while [ -e /run/docker.pid ]; do sleep 0.1; done
-fi
-dockerd --bridge none --iptables=false >>/run/dockerd.log 2>&1 &
-for i in $(seq 300); do docker version >/dev/null 2>&1 && exit; sleep 0.1; done
-tail /run/dockerd.log >&2
-exit 1
+// systemctl stands for systemd, which the hosts do not have. Sealgate it runs as
+// root, and otherwise as the unit in deploy/systemd says.
+const systemctl = `#!/bin/bash
+await() { for i in $(seq 300); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; tail /run/*.log >&2; exit 1; }
+config=/etc/sealgate/proxy.yaml
+case "$*" in
+"restart docker")
+  if [ -e /run/docker.pid ]; then kill "$(cat /run/docker.pid)"; await [ ! -e /run/docker.pid ]; fi
+  dockerd --bridge none --iptables=false >>/run/dockerd.log 2>&1 &
+  await docker version ;;
+"enable --now sealgate")
+  sealgate serve --config $config >>/run/sealgate.log 2>&1 &
+  echo $! >/run/sealgate.pid
+  await grep '"serving"' /run/sealgate.log ;;
+"reload sealgate")
+  sealgate check --config $config && kill -HUP "$(cat /run/sealgate.pid)" &&
+  await grep '"configuration reloaded"' /run/sealgate.log ;;
+*) echo "systemctl $*: not on this host" >&2; exit 1 ;;
+esac
 `
 
 // startDocker starts containerd and docker, which uses it.
 func (h *host) startDocker(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(filepath.Dir(h.dir), "bin", "systemctl"), []byte(systemctl), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	p := must(start("containerd", filepath.Join(h.dir, "containerd.log"), h.env(), h.in("containerd")...))(t)
 	listens := func() error { _, err := run(h.env(), h.in("ctr", "version")...); return err }
 	if err := p.ready(20*time.Second, listens); err != nil {
