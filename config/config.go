@@ -172,10 +172,14 @@ type ClientLimits struct {
 
 // Admin places the operator's listeners, which are never on the public one.
 type Admin struct {
-	// Listen is host:port of metrics, health and readiness; port 0 is one that
+	// Listen is host:port of the status page, metrics, health and readiness; port 0 is one that
 	// the system chooses. It never takes the port of Config.Listen. Empty, the
 	// default: not listening.
 	Listen string
+	// Hosts are the host names, without a port, at which the status page answers,
+	// beside IP addresses and localhost: those of a page elsewhere that has its
+	// name lead here are not among them. Default none.
+	Hosts []string
 	// Control is the absolute path of the control socket, a unix socket: reload,
 	// forget, log level, profiles. At most 107 bytes. Default (also when empty):
 	// control.sock in Config.StateDir; empty, not listening, where there is no

@@ -23,6 +23,7 @@ func (d *decoder) config(c *Config, root *yaml.Node) {
 		"limits": d.clientLimits(&c.Limits),
 		"admin": d.block(keys{
 			"listen":  d.text(&c.Admin.Listen),
+			"hosts":   d.texts(&c.Admin.Hosts),
 			"control": d.path(&c.Admin.Control),
 		}),
 		"audit": func(path string, n *yaml.Node) {

@@ -37,6 +37,7 @@ func changes(t *testing.T) map[string][]change {
 		"Limits.MaxHeaderBytes":       {{func(c *Config) { c.Limits.MaxHeaderBytes = 1 << 14 }, []string{"limits.max-header-bytes"}}},
 
 		"Admin.Listen":  {{func(c *Config) { c.Admin.Listen = "127.0.0.1:8445" }, []string{"admin.listen"}}, {func(c *Config) { c.Admin.Listen = "" }, []string{"admin.listen"}}},
+		"Admin.Hosts":   {{func(c *Config) { c.Admin.Hosts = []string{"status.example.com"} }, nil}},
 		"Admin.Control": {{func(c *Config) { c.Admin.Control = "/run/sealgate.sock" }, []string{"admin.control"}}},
 		"Audit":         {{func(c *Config) { c.Audit = &Audit{Stdout: &AuditStdout{}} }, nil}},
 		"DrainTimeout":  {{func(c *Config) { c.DrainTimeout = time.Minute }, nil}},

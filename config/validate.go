@@ -197,6 +197,10 @@ func (v *validator) admin() {
 		v.require("admin.listen", v.suspect("listen") || !collide(listen, v.c.Listen),
 			"%s takes the port of listen, %s: metrics and status are never on the public listener, give them a port of their own", quote(listen), quote(v.c.Listen))
 	}
+	for i, host := range v.c.Admin.Hosts {
+		v.require(fmt.Sprintf("admin.hosts[%d]", i), isHostName(host),
+			"%s is not a host name: expected one in lower case, without scheme, port and wildcard", quote(host))
+	}
 	v.require("admin.control", len(control) <= maxSocketPath,
 		"%s has %d bytes, and the path of a unix socket has at most %d: name a shorter one", quote(control), len(control), maxSocketPath)
 	if info, err := os.Stat(control); control != "" && err == nil && info.Mode().Type() != os.ModeSocket {

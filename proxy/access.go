@@ -28,6 +28,7 @@ type record struct {
 	denial   Denial // how a refusal is written
 	decision string // allow, deny, pass, refuse or error
 	reason   string
+	message  string // of a refusal, for the client
 	target   trustcache.Target
 	served   string // the digest of target, once its manifest is there
 	stale    error
@@ -119,7 +120,7 @@ func (rec *record) watched(d Decision, view trustcache.View) {
 	rec.decided(d, view)
 	rec.decision = "pass"
 	if d.Denial != nil {
-		rec.cause = d.Denial.Cause
+		rec.message, rec.cause = d.Denial.Message, d.Denial.Cause
 	}
 }
 
@@ -145,7 +146,7 @@ func (rec *record) failed(e *Error) {
 	case rec.decision != "refuse":
 		rec.decision = "deny"
 	}
-	rec.reason, rec.cause, rec.from = e.Reason, e.Cause, ""
+	rec.reason, rec.message, rec.cause, rec.from = e.Reason, e.Message, e.Cause, ""
 }
 
 // entry is what is recorded of the request, now that its answer has ended.
@@ -153,7 +154,7 @@ func (rec *record) entry(out *countingWriter, now time.Time) Entry {
 	e := Entry{
 		Time: now, RequestID: rec.id[0], Client: rec.client.Address, Certificate: rec.client.Certificate, Method: rec.method,
 		Registry: rec.registry, Route: rec.route.Kind, Repository: rec.route.Repository,
-		Decision: rec.decision, Reason: rec.reason, From: rec.from, Would: rec.would,
+		Decision: rec.decision, Reason: rec.reason, Message: rec.message, From: rec.from, Would: rec.would,
 		LengthDiffers: rec.lengthDiffers(), SignedLength: rec.target.Length,
 		Status: out.status, Bytes: out.bytes, Duration: now.Sub(rec.start),
 		// The registry does not have what was signed under its digest.

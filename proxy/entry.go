@@ -31,8 +31,11 @@ type Entry struct {
 	// Path is also that of a request for a token.
 	Host, Path string
 
-	Decision       string // allow, deny, pass, refuse or error
-	Reason         string
+	Decision string // allow, deny, pass, refuse or error
+	Reason   string
+	// Message is what the client was told of a refusal, or would have been in mode
+	// enforced. It is not in the line: words for people may change.
+	Message        string
 	From           string // memory, store, flight or upstream
 	Would          string // in mode permissive: allow, deny or change
 	UpstreamDigest string // what the registry has for a tag that trust did not decide about, or that was pushed

@@ -23,7 +23,7 @@ func full() proxy.Entry {
 		Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Alarm: true, RequestID: "0f", Client: "10.0.0.7", Certificate: "ci", Method: "GET",
 		Registry: "registry.example.com", Route: proxy.ManifestByTag, Repository: "team/app",
 		Tag: "1.0", Digest: "sha256:d", File: "root.json", Prefix: "/ui/", Host: "evil.example", Path: "/v2/x",
-		Decision: "pass", Reason: "unsigned", From: "store", Would: "deny", UpstreamDigest: "sha256:u", SignedDigest: "sha256:s", Signers: []string{"targets/releases"},
+		Decision: "pass", Reason: "unsigned", Message: "no trust data", From: "store", Would: "deny", UpstreamDigest: "sha256:u", SignedDigest: "sha256:s", Signers: []string{"targets/releases"},
 		LengthDiffers: true, SignedLength: 7, Stale: "timeout", Cause: "why", Status: 200, Bytes: 42, Duration: 1500 * time.Microsecond,
 	}
 }

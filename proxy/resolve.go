@@ -56,6 +56,29 @@ func Resolve(ctx context.Context, reg Registry, repository, tag string) (*Resolv
 	return &byDigest.Resolved, nil
 }
 
+// TagDigest asks a registry which digest it has for a tag, and takes its word for
+// it: for the operator who compares, past every decision. It uses what Resolve
+// does and fetches no manifest. The error is ErrNotInRegistry where there is no
+// such tag.
+func TagDigest(ctx context.Context, reg Registry, repository, tag string) (string, error) {
+	g := newGate(reg.withDefaults(), nil)
+	resp, err := g.ask(ctx, g.manifestUpstream, http.MethodHead, Route{Kind: ManifestByTag, Repository: repository, Reference: tag}, "")
+	if err != nil {
+		return "", err
+	}
+	defer upstream.Discard(resp)
+	said := resp.Header.Get("Docker-Content-Digest")
+	switch {
+	case resp.StatusCode == http.StatusNotFound:
+		return "", ErrNotInRegistry
+	case resp.StatusCode != http.StatusOK:
+		return "", errRelayed(resp)
+	case !validDigest(said):
+		return "", fmt.Errorf("%w: its answer names no digest", ErrMismatch)
+	}
+	return said, nil
+}
+
 // resolved is a manifest that was read.
 type resolved struct {
 	Resolved

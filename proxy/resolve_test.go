@@ -25,6 +25,14 @@ func TestResolveSaysWhatTheRegistryHas(t *testing.T) {
 			t.Errorf("%s: got the platforms %q", tag, got.Platforms)
 		}
 	}
+	for tag, want := range map[string]image{"index": index, "single": single} {
+		if got, err := proxy.TagDigest(t.Context(), reg, "acme/app", tag); err != nil || got != want.digest {
+			t.Errorf("%s: the registry has the digest %s, %v", tag, got, err)
+		}
+	}
+	if got, err := proxy.TagDigest(t.Context(), reg, "acme/app", "absent"); !errors.Is(err, proxy.ErrNotInRegistry) {
+		t.Errorf("got %s, %v", got, err)
+	}
 	if got, err := proxy.Resolve(t.Context(), reg, "acme/app", "absent"); !errors.Is(err, proxy.ErrNotInRegistry) {
 		t.Errorf("got %+v, %v", got, err)
 	}

@@ -25,6 +25,7 @@ type parts struct {
 	cfg          *config.Config
 	certificates *certificates // nil for plain HTTP
 	clients      *clients
+	policy       func(gun string) *config.Policy // as configured
 	handler      *proxy.Handler
 	registries   []registryParts
 	audit        io.WriteCloser // that requests are recorded in; nil for none, and closed by the audit log alone
@@ -34,13 +35,16 @@ type parts struct {
 // registryParts are what one registry's trust comes from; source and trust
 // are nil where no Notary server is configured.
 type registryParts struct {
-	name       string
-	offline    *config.Offline // nil where there are servers
-	now        func() time.Time
-	source     *notary.Source
-	judging    notary.Options // that source was made with
-	trust      *trustcache.Cache
-	cache      *registryCache // nil where nothing is kept
+	name    string
+	offline *config.Offline // nil where there are servers
+	now     func() time.Time
+	source  *notary.Source
+	judging notary.Options // that source was made with
+	trust   *trustcache.Cache
+	cache   *registryCache // nil where nothing is kept
+	// asked is the registry for the operator: with credentials of ours or nobody's.
+	// Its Upstream is nil where there is none.
+	asked      proxy.Registry
 	transports []*upstream.Transport
 	logins     []*upstream.Login
 }
@@ -50,13 +54,14 @@ type lasting struct {
 	log     zerolog.Logger
 	series  *prometheus.Registry
 	metrics *admin.Metrics // in series
-	caching *caching       // nil where nothing is served
-	audit   *auditLog      // as caching
+	recent  *admin.Recent
+	caching *caching  // nil where nothing is served
+	audit   *auditLog // as caching
 	*remembered
 }
 
 func newLasting(log zerolog.Logger, m *remembered) (lasting, error) {
-	l := lasting{log: log, series: prometheus.NewRegistry(), remembered: m}
+	l := lasting{log: log, series: prometheus.NewRegistry(), recent: admin.NewRecent(), remembered: m}
 	var err error
 	l.metrics, err = admin.NewMetrics(l.series, version)
 	return l, err
@@ -74,7 +79,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cfg: cfg, clients: clients}
+	p := &parts{cfg: cfg, clients: clients, policy: policies(cfg.ContentTrust, func(p config.Policy) *config.Policy { return &p })}
 	var registries []proxy.Registry
 	for _, reg := range cfg.Registries {
 		made, rp, err := l.assembleRegistry(reg, rules)
@@ -100,12 +105,10 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		AuthorisationTTL: cfg.ContentTrust.AuthorisationTTL,
 		Log:              l.log,
 		Observe:          l.observeRequest,
+		Entries:          l.record(cfg),
 		Client:           clients.of,
 		MinRate:          cfg.Limits.MinRate,
 		ClientLimits:     proxy.ClientLimits{AtOnce: cfg.Limits.RequestsPerClient, PerSecond: cfg.Limits.RequestsPerSecond, Burst: cfg.Limits.Burst},
-	}
-	if l.audit != nil && cfg.Audit != nil {
-		opts.Entries = l.audit.record
 	}
 	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil && r.offline == nil }) {
 		if opts.Flights, err = l.caching.open(); err != nil {
@@ -127,6 +130,19 @@ func (l lasting) observeRequest(o proxy.Outcome) {
 		Status: o.Status, Bytes: o.Bytes, Duration: o.Duration,
 		From: o.From, WouldDeny: o.WouldDeny, WouldChange: o.WouldChange, SignedLengthDiffers: o.LengthDiffers, Panicked: o.Panicked,
 	})
+}
+
+// record hands the record of a request to those who keep some.
+func (l lasting) record(cfg *config.Config) func(proxy.Entry) {
+	audited := l.audit != nil && cfg.Audit != nil
+	return func(e proxy.Entry) {
+		if audited {
+			l.audit.record(e)
+		}
+		if d, ok := denialOf(e); ok {
+			l.recent.Deny(d, e.Client)
+		}
+	}
 }
 
 // adopt takes over the snapshots that today's pins vouch for.
@@ -230,6 +246,7 @@ func (l lasting) assembleRegistry(reg config.Registry, rules trustRules) (proxy.
 			logRefresh(l.log, r)
 			if !r.Restore {
 				l.metrics.TrustRefresh(reg.Name, r)
+				l.recent.Refreshed(r, l.remembered.now())
 			}
 		},
 		// Offline it is the source that knows which roles may be expired.

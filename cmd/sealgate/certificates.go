@@ -103,22 +103,39 @@ func (c *certificates) usable(now time.Time) error {
 
 // expiry is when the first of the certificates expires; zero where there is none.
 func (c *certificates) expiry() (first time.Time) {
-	var all []*tls.Certificate
-	switch {
-	case c == nil:
-	case c.acme != nil:
-		for _, domain := range c.acme.settings.Domains {
-			all = append(all, c.acme.certificate(domain))
-		}
-	default:
-		all = c.all("")
-	}
-	for _, cert := range all {
-		if cert != nil && (first.IsZero() || cert.Leaf.NotAfter.Before(first)) {
+	for _, cert := range c.shown() {
+		if first.IsZero() || cert.Leaf.NotAfter.Before(first) {
 			first = cert.Leaf.NotAfter
 		}
 	}
 	return first
+}
+
+// shown are the certificates that clients may be shown; none for plain HTTP.
+func (c *certificates) shown() (list []*tls.Certificate) {
+	switch {
+	case c == nil:
+	case c.acme != nil:
+		for _, domain := range c.acme.settings.Domains {
+			list = append(list, c.acme.certificate(domain))
+		}
+	default:
+		list = c.all("")
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(cert *tls.Certificate) bool { return cert == nil })
+}
+
+// source is where they come from; "" for plain HTTP.
+func (c *certificates) source() string {
+	switch {
+	case c == nil:
+		return ""
+	case c.self != nil:
+		return "self-signed"
+	case c.acme != nil:
+		return "acme"
+	}
+	return "files"
 }
 
 // good is a certificate for a name that is within its validity; nil where there

@@ -27,6 +27,8 @@ type instance struct {
 	lasting
 	current atomic.Pointer[parts]
 	open    *connections
+	started time.Time
+	reload  atomic.Pointer[admin.Reload] // the last one that ended; nil before the first
 
 	reloads   sync.Mutex     // one at a time; held while current changes
 	listening bool           // certificates may be obtained
@@ -45,7 +47,7 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 	}
 	made.audit = newAuditLog(log, made.metrics.AuditFailed, made.panicked("audit"))
 	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
-	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted)}
+	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted), started: m.now()}
 	p, err := i.build(cfg, nil)
 	if err != nil {
 		return nil, err
@@ -157,6 +159,7 @@ func (i *instance) reloadFrom(path string) error {
 		return i.reloadLocked(cfg)
 	})()
 	i.metrics.Reloaded(err)
+	i.noteReload(err)
 	if err != nil {
 		i.log.Error().Str("config", path).Err(err).Msg("reload refused: nothing has changed")
 		return err

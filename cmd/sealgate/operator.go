@@ -32,8 +32,12 @@ func openOperatorSide(cfg config.Admin, inst *instance, ready func() error, relo
 		if err != nil {
 			return nil, fmt.Errorf("admin.listen: %w", err)
 		}
-		side.add(listener, admin.Handler(inst.series, ready), time.Minute, inst)
-		inst.log.Info().Str("address", "http://"+listener.Addr().String()).Msg("admin listener: /metrics /healthz /readyz")
+		pages, err := admin.NewPages(admin.PagesOptions{Watched: inst, Recent: inst.recent, Metrics: inst.metrics, Ready: ready})
+		if err != nil {
+			return nil, errors.Join(err, listener.Close())
+		}
+		side.add(listener, admin.Handler(inst.series, ready, pages), time.Minute, inst)
+		inst.log.Info().Str("address", "http://"+listener.Addr().String()).Msg("admin listener: status page, /api/v1, /metrics, /healthz, /readyz")
 	}
 	if cfg.Control != "" {
 		listener, err := admin.ListenControl(cfg.Control)
@@ -95,7 +99,7 @@ func (i *instance) Trust() []admin.TrustState {
 	var all []admin.TrustState
 	for _, r := range i.current.Load().registries {
 		if r.trust != nil {
-			all = append(all, admin.TrustState{Registry: r.name, Stats: r.trust.Stats(), InUse: r.trust.InUse, Offline: r.offline != nil})
+			all = append(all, admin.TrustState{Registry: r.name, Stats: r.trust.Stats(), InUse: r.trust.InUse, Peek: r.trust.Peek, Offline: r.offline != nil})
 		}
 	}
 	return all

@@ -39,7 +39,8 @@ Signals:
 Under systemd (Type=notify) it says when it is ready, reloads and stops.
 
 Listeners for the operator, where they are configured:
-  admin.listen     /metrics, /healthz and /readyz, read only
+  admin.listen     the status page with its API (docs/status.md), /metrics,
+                   /healthz and /readyz, read only
   admin.control    reload, forget, log level and profiles on a unix socket, by
                    default control.sock in state-dir; see "sealgate forget"
 

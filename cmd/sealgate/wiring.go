@@ -65,6 +65,12 @@ func (w *wiring) registry(made *proxy.Registry) error {
 		}
 		made.Writes = w.measured(admin.RegistryServer, writing)
 	}
+	nobody, err := w.login(w.reg.Upstream, config.Credentials{Kind: config.Anonymous}, asking, w.reg.UpstreamCAFile)
+	if err != nil {
+		return err
+	}
+	anonymous := nobody.Over(made.Upstream)
+	w.parts.asked = proxy.Registry{Name: made.Name, URL: made.URL, RedirectHosts: made.RedirectHosts, Redirected: made.Redirected, Upstream: anonymous}
 	if made.Passthrough {
 		return nil
 	}
@@ -72,12 +78,9 @@ func (w *wiring) registry(made *proxy.Registry) error {
 	if err != nil {
 		return err
 	}
-	nobody, err := w.login(w.reg.Upstream, config.Credentials{Kind: config.Anonymous}, asking, w.reg.UpstreamCAFile)
-	if err != nil {
-		return err
-	}
-	made.Anonymous = nobody.Over(made.Upstream)
+	made.Anonymous = anonymous
 	made.Upstream, made.Bodies = own.Over(made.Upstream), own.Over(made.Bodies)
+	w.parts.asked.Upstream = made.Upstream
 	return nil
 }
 

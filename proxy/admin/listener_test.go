@@ -18,7 +18,7 @@ func ready() error { return nil }
 
 func TestTheListenerServesThreePathsReadOnly(t *testing.T) {
 	_, reg := newMetrics(t)
-	h := admin.Handler(reg, ready)
+	h := admin.Handler(reg, ready, nil)
 	const three = "there is /healthz, /readyz and /metrics\n"
 	for _, c := range []struct {
 		method, target string
@@ -73,7 +73,7 @@ func TestTheListenerServesThreePathsReadOnly(t *testing.T) {
 func TestNotReadySaysWhyAndIsHealthyAllTheSame(t *testing.T) {
 	_, reg := newMetrics(t)
 	var reason error
-	h := admin.Handler(reg, func() error { return reason })
+	h := admin.Handler(reg, func() error { return reason }, nil)
 	for _, c := range []struct {
 		reason error
 		status int
@@ -98,7 +98,7 @@ func TestNotReadySaysWhyAndIsHealthyAllTheSame(t *testing.T) {
 }
 
 func TestHEADHasNoBodyOnTheWire(t *testing.T) {
-	server := httptest.NewServer(admin.Handler(prometheus.NewRegistry(), ready))
+	server := httptest.NewServer(admin.Handler(prometheus.NewRegistry(), ready, nil))
 	defer server.Close()
 	defer http.DefaultClient.CloseIdleConnections()
 	resp, err := http.Head(server.URL + "/healthz")
@@ -123,7 +123,7 @@ func TestOneBadSeriesDoesNotHideTheOthers(t *testing.T) {
 		return families, errors.New("one of them is bad")
 	})
 	w := httptest.NewRecorder()
-	admin.Handler(broken, ready).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	admin.Handler(broken, ready, nil).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 || !strings.Contains(w.Body.String(), "sealgate_build_info") {
 		t.Errorf("%d %.100q", w.Code, w.Body)
 	}
@@ -135,7 +135,7 @@ func TestScrapesAtOnceAreFew(t *testing.T) {
 		started <- true
 		<-release
 		return nil, nil
-	}), ready)
+	}), ready, nil)
 	scrape := func() int {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // How many different words are accepted for a label before the rest becomes
@@ -175,6 +176,41 @@ func (m *requestMetrics) remark(o RequestOutcome) {
 	if o.Panicked {
 		m.panics.WithLabelValues("request").Inc()
 	}
+}
+
+// served counts what the registry's clients were served, by where it came from.
+func (m *Metrics) served(registry string) (s Served) {
+	series := m.clients.series.Load()
+	if series == nil {
+		return s
+	}
+	// Several combinations of labels share a counter.
+	counted := map[prometheus.Counter]bool{}
+	for labels, one := range *series {
+		if labels.registry != registry || one.from == nil || counted[one.from] {
+			continue
+		}
+		counted[one.from] = true
+		switch n := valueOf(one.from); labels.from {
+		case "memory":
+			s.Memory += n
+		case "store":
+			s.Store += n
+		case "flight":
+			s.Flight += n
+		case "upstream":
+			s.Upstream += n
+		}
+	}
+	return s
+}
+
+func valueOf(c prometheus.Counter) uint64 {
+	var value dto.Metric
+	if c.Write(&value) != nil {
+		return 0
+	}
+	return uint64(value.GetCounter().GetValue())
 }
 
 func (m *requestMetrics) find(l requestLabels) *requestSeries {

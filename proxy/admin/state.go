@@ -38,6 +38,9 @@ type TrustState struct {
 	// InUse returns at most n repositories, those used last first; nil means
 	// that there are none. See trustcache.Cache.InUse.
 	InUse func(n int) []trustcache.Use
+	// Peek returns what is known of a repository, without asking anybody; nil means
+	// that nothing is. See trustcache.Cache.Peek.
+	Peek func(gun string) (u trustcache.Use, known bool)
 	// Offline: there is no server, and what was loaded is all there is.
 	Offline bool
 }
@@ -174,27 +177,33 @@ func (c *StateCollector) collectUses(out sink, trust []TrustState) {
 // last of each registry in turn, until there are enough, so that a busy
 // registry does not hide the others.
 func shareOut(trust []TrustState) [][]trustcache.Use {
-	shares := make([][]trustcache.Use, len(trust))
+	uses := make([][]trustcache.Use, len(trust))
 	for i, t := range trust {
 		if t.InUse != nil {
-			shares[i] = t.InUse(maxInUse)
+			uses[i] = t.InUse(maxInUse)
 		}
 	}
-	counts := make([]int, len(trust))
+	return shares(uses, maxInUse)
+}
+
+// shares takes the first of each list in turn until there are most.
+func shares(uses [][]trustcache.Use, most int) [][]trustcache.Use {
+	counts := make([]int, len(uses))
 	for taken, more := 0, true; more; {
 		more = false
-		for i := range shares {
-			if counts[i] < len(shares[i]) && taken < maxInUse {
+		for i := range uses {
+			if counts[i] < len(uses[i]) && taken < most {
 				counts[i]++
 				taken++
 				more = true
 			}
 		}
 	}
-	for i := range shares {
-		shares[i] = shares[i][:counts[i]]
+	cut := make([][]trustcache.Use, len(uses))
+	for i := range uses {
+		cut[i] = uses[i][:counts[i]]
 	}
-	return shares
+	return cut
 }
 
 // sink sends metrics whose labels others wrote, so that none of them can spoil
