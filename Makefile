@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients docs reliability bench bench-smoke release release-check image-check demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients screenshots docs reliability bench bench-smoke release release-check image-check demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -60,6 +60,10 @@ reliability: ## write the table of docs/reliability.md, from what the faults do 
 
 docs: ## write docs/configuration.md, from the comments of the configuration's types
 	CONFIG_MD=1 go test -count 1 -run '^TestTheReferenceIsWhatTheCommentsSay$$' ./config
+
+screenshots: ## take the pictures of the README, in docs/images
+	@mkdir -p docs/images
+	E2E_SCREENSHOTS=$(CURDIR)/docs/images go test -count 1 -timeout 10m -run '^TestTheStatusPageInABrowser$$' ./e2e
 
 bench: ## beside nginx, net/http and docker-registry; writes docs/performance.md (an idle machine, ten minutes)
 	@.ci/setup bench

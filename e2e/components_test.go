@@ -41,6 +41,7 @@ var components = []struct{ program, from string }{
 	{"cosign", "go install github.com/sigstore/cosign/v2/cmd/cosign, at the version in .ci/setup"},
 	{"prometheus", "Debian package prometheus"},
 	{"promtool", "Debian package prometheus"},
+	{"chromium", "Debian package chromium"},
 	{"versitygw", "go install github.com/versity/versitygw/cmd/versitygw, at the version in .ci/setup"},
 	{"helm", "go install helm.sh/helm/v3/cmd/helm, at the version in .ci/setup"},
 	{"kubeconform", "go install github.com/yannh/kubeconform/cmd/kubeconform, at the version in .ci/setup"},

@@ -98,28 +98,27 @@ func (i *instance) Compare(ctx context.Context, gun string, tags []string) ([]ad
 		case r.asked.Upstream == nil:
 			return nil, fmt.Errorf("%s is offline: there is no registry to compare with", r.name)
 		default:
-			return compareWith(ctx, r.asked, repository, tags), nil
+			return i.compareWith(ctx, r.asked, repository, tags)
 		}
 	}
 	return nil, fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
 }
 
-func compareWith(ctx context.Context, reg proxy.Registry, repository string, tags []string) []admin.InRegistry {
+func (l lasting) compareWith(ctx context.Context, reg proxy.Registry, repository string, tags []string) ([]admin.InRegistry, error) {
 	found := make([]admin.InRegistry, len(tags))
 	var group errgroup.Group
 	group.SetLimit(comparing)
 	for at, tag := range tags {
-		group.Go(func() error {
+		group.Go(l.guarded("operator", func() error {
 			digest, err := proxy.TagDigest(ctx, reg, repository, tag)
 			if errors.Is(err, proxy.ErrNotInRegistry) {
 				err = nil
 			}
 			found[at] = admin.InRegistry{Digest: digest, Err: err}
 			return nil
-		})
+		}))
 	}
-	_ = group.Wait() // each tag has its own error
-	return found
+	return found, group.Wait()
 }
 
 // denialOf is what the status page remembers of a request, if it does: a tag or a

@@ -90,11 +90,11 @@ func when(d time.Duration) string {
 	case far < time.Second:
 		return "now"
 	case far < time.Minute:
-		text = plural(int(far/time.Second), "second")
+		text = fmt.Sprintf("%d s", far/time.Second)
 	case far < time.Hour:
-		text = plural(int(far/time.Minute), "minute")
+		text = fmt.Sprintf("%d min", far/time.Minute)
 	case far < 48*time.Hour:
-		text = plural(int(far/time.Hour), "hour")
+		text = fmt.Sprintf("%d h", far/time.Hour)
 	case far < 730*24*time.Hour:
 		text = plural(int(far/(24*time.Hour)), "day")
 	default:
