@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // record collects what the Entry of one request says.
@@ -42,6 +43,8 @@ type record struct {
 	// upstreamDigest is what the registry has for a tag that trust did not decide
 	// about, or that was pushed.
 	upstreamDigest string
+
+	span trace.Span // nil where requests are not traced
 }
 
 // Outcome sums up a request for whoever counts. It holds fixed words, numbers
@@ -159,6 +162,9 @@ func (rec *record) entry(out *countingWriter, now time.Time) Entry {
 		Status: out.status, Bytes: out.bytes, Duration: now.Sub(rec.start),
 		// The registry does not have what was signed under its digest.
 		Alarm: rec.reason == "upstream-mismatch" || rec.reason == "upstream-two-readings",
+	}
+	if rec.span != nil {
+		e.TraceID = rec.span.SpanContext().TraceID().String()
 	}
 	rec.askedFor(&e)
 	if validDigest(rec.upstreamDigest) {

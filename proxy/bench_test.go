@@ -14,6 +14,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/trustcache"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const benchTag = "v1.50.50-linux"
@@ -98,11 +100,12 @@ func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // benchRequest asks the whole handler for a target, again and again, with a
 // registry that has one manifest under every digest and never refuses.
-func benchRequest(b *testing.B, target string) {
+func benchRequest(b *testing.B, target string, tracer trace.Tracer) {
 	body := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"%s","layers":[],"config":{}}`, dockerManifest)
 	h := proxy.New(proxy.Options{
 		AuthorisationTTL: time.Hour,
 		Log:              zerolog.New(io.Discard),
+		Tracer:           tracer,
 		Registries: []proxy.Registry{{
 			Name: registryName, Hosts: []string{registryName},
 			URL:         &url.URL{Scheme: "https", Host: "registry.test"},
@@ -140,9 +143,20 @@ func (a constant) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func BenchmarkTagRead(b *testing.B) {
-	benchRequest(b, "/v2/acme/app/manifests/"+benchTag)
+	benchRequest(b, "/v2/acme/app/manifests/"+benchTag, nil)
+}
+
+// BenchmarkTagReadTraced is BenchmarkTagRead with every request recorded, and with
+// none.
+func BenchmarkTagReadTraced(b *testing.B) {
+	for name, sampler := range map[string]sdk.Sampler{"recorded": sdk.AlwaysSample(), "left out": sdk.NeverSample()} {
+		b.Run(name, func(b *testing.B) {
+			provider := sdk.NewTracerProvider(sdk.WithSampler(sampler), sdk.WithSpanProcessor(sdk.NewSimpleSpanProcessor(nil)))
+			benchRequest(b, "/v2/acme/app/manifests/"+benchTag, provider.Tracer("bench"))
+		})
+	}
 }
 
 func BenchmarkTagsPage(b *testing.B) {
-	benchRequest(b, "/v2/acme/app/tags/list?n=1000&last=v1.50.50-linux")
+	benchRequest(b, "/v2/acme/app/tags/list?n=1000&last=v1.50.50-linux", nil)
 }

@@ -47,6 +47,8 @@ func (g *gate) serveBlob(w http.ResponseWriter, r *http.Request, repo repo, rout
 // cachedBlob is a blob in the cache. The error wraps content.ErrNotCached where it is
 // not there; any other says why it cannot be read.
 func (g *gate) cachedBlob(ctx context.Context, repo repo, route Route) (*content.Blob, error) {
+	ctx, span := startSpan(ctx, "cache read")
+	defer span.End()
 	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
 	defer cancel()
 	blob, err := g.Cache.Blob(patient, repo.name, digest.Digest(route.Reference))
@@ -140,7 +142,7 @@ func (g *gate) blobKey(repo repo, digest string) string {
 
 // serveFetched serves a blob that is not in the cache.
 func (g *gate) serveFetched(w http.ResponseWriter, r *http.Request, repo repo, route Route, rec *record) error {
-	key, source := g.blobKey(repo, route.Reference), g.blobSource(repo, route, g.authorization(r))
+	key, source := g.blobKey(repo, route.Reference), g.blobSource(r.Context(), repo, route, g.authorization(r))
 	rec.from = fromFlight
 	if under := g.flights.Find(r.Context(), key, comesAfter(r), source); under != nil {
 		return g.writeReader(w, r, route.Reference, under)

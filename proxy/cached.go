@@ -67,6 +67,8 @@ func (g *gate) cachedManifest(ctx context.Context, r repo, of trustcache.Digest)
 	if g.Cache == nil {
 		return nil, content.ErrNotCached
 	}
+	ctx, span := startSpan(ctx, "cache read")
+	defer span.End()
 	patient, cancel := context.WithTimeout(ctx, g.manifestTimeout)
 	defer cancel()
 	m, err := g.Cache.Manifest(patient, r.name, digest.Digest(of.String()))

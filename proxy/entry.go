@@ -18,6 +18,7 @@ type Entry struct {
 	Time        time.Time // when the answer had ended
 	Alarm       bool      // somebody should look at this now
 	RequestID   string    // also in the answer's X-Request-Id
+	TraceID     string    // where requests are traced: 32 hexadecimal digits
 	Client      string    // the client's address, without a port
 	Certificate string    // the common name of the client's certificate, printable, at most 64 runes
 	Method      string
@@ -79,6 +80,7 @@ func (e *Entry) MarshalZerologObject(line *zerolog.Event) {
 	}
 	line.Str("request_id", e.RequestID).Str("client", e.Client).Str("method", e.Method).
 		Str("registry", e.Registry).Str("route", e.Route.String())
+	optional("trace_id", e.TraceID)
 	optional("client_certificate", e.Certificate)
 	if e.Route == 0 {
 		line.Str("host", e.Host).Str("path", e.Path)

@@ -20,7 +20,7 @@ import (
 // full is an entry with something in each of its fields, as no request has it.
 func full() proxy.Entry {
 	return proxy.Entry{
-		Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Alarm: true, RequestID: "0f", Client: "10.0.0.7", Certificate: "ci", Method: "GET",
+		Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), Alarm: true, RequestID: "0f", TraceID: "0e", Client: "10.0.0.7", Certificate: "ci", Method: "GET",
 		Registry: "registry.example.com", Route: proxy.ManifestByTag, Repository: "team/app",
 		Tag: "1.0", Digest: "sha256:d", File: "root.json", Prefix: "/ui/", Host: "evil.example", Path: "/v2/x",
 		Decision: "pass", Reason: "unsigned", Message: "no trust data", From: "store", Would: "deny", UpstreamDigest: "sha256:u", SignedDigest: "sha256:s", Signers: []string{"targets/releases"},
@@ -42,7 +42,7 @@ func TestTheSchemaOfTheAuditLogStaysAsItIs(t *testing.T) {
 	log := zerolog.New(&line)
 	log.Log().EmbedObject(&entry).Send()
 	const want = `{"alarm":true,"request_id":"0f","client":"10.0.0.7","method":"GET","registry":"registry.example.com","route":"manifest-by-tag",` +
-		`"client_certificate":"ci","path":"/v2/x","repository":"team/app","tag":"1.0","digest":"sha256:d","file":"root.json","prefix":"/ui/",` +
+		`"trace_id":"0e","client_certificate":"ci","path":"/v2/x","repository":"team/app","tag":"1.0","digest":"sha256:d","file":"root.json","prefix":"/ui/",` +
 		`"decision":"pass","reason":"unsigned","from":"store","would":"deny","upstream_digest":"sha256:u","signed_digest":"sha256:s","signers":["targets/releases"],` +
 		`"signed_length_differs":7,"stale":"timeout","cause":"why","status":200,"bytes":42,"duration_ms":1.5}` + "\n"
 	if line.String() != want {

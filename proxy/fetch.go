@@ -14,21 +14,26 @@ import (
 	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // blobSource is where a flight gets a blob from: the registry, as the client whose
-// Authorization this is; and whom it is given to: the cache.
-func (g *gate) blobSource(repo repo, route Route, authorization string) content.Source {
+// Authorization this is; and whom it is given to: the cache. ctx is that of the
+// request for which it is fetched, and ends none of it.
+func (g *gate) blobSource(ctx context.Context, repo repo, route Route, authorization string) content.Source {
+	request := trace.SpanFromContext(ctx)
 	return content.Source{
-		Open: func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
+		Open: fetchSpan(request, func(ctx context.Context, offset int64) (io.ReadCloser, int64, error) {
 			if blob, err := g.cachedBlob(ctx, repo, route); err == nil { // another flight has just landed
 				if body, err := blob.Open(ctx, offset); err == nil {
 					return body, blob.Size, nil
 				}
 			}
 			return g.openBlob(ctx, repo, route, authorization, offset)
-		},
+		}),
 		Keep: func(ctx context.Context, blob io.Reader) {
+			ctx, span := startSpan(within(ctx, request), "cache write")
+			defer span.End()
 			ctx, cancel := context.WithTimeout(ctx, keepBlobTimeout)
 			defer cancel()
 			g.logUnkept(repo, route.Reference, guard.Run(func() error {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 )
@@ -63,6 +64,10 @@ type Options struct {
 	// the manifests in memory go on being used, and what registries said of
 	// clients, as far as a registry's URL and name stay.
 	Before *Handler
+	// Tracer begins a span for each request, the root of a trace; what is done for
+	// the request gets spans below it. Nil means that nothing is traced, which
+	// costs nothing.
+	Tracer trace.Tracer
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -112,6 +117,9 @@ func New(opts Options) *Handler {
 	h := &Handler{opts: opts, shared: newShared(opts)}
 	var gates []*gate
 	for _, reg := range opts.Registries {
+		if opts.Tracer != nil && reg.Trust != nil {
+			reg.Trust = tracedTrust{reg.Trust}
+		}
 		gates = append(gates, newGate(reg.withDefaults(), h.shared))
 	}
 	h.gates = newHosts(gates)
@@ -154,13 +162,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := newRecord(r, h.opts.Client(r), h.opts.Now())
 	out := &countingWriter{ResponseWriter: w, id: rec.id[:]}
 	out.Header()["X-Request-Id"] = out.id
+	r = h.begin(r, rec)
 	defer func() {
 		p := recover()
 		if p != nil {
 			h.recovered(out, rec, p)
 		}
 		now := h.opts.Now()
-		h.finished(rec.entry(out, now))
+		h.finished(rec.entry(out, now), rec.span)
 		if h.opts.Observe != nil {
 			h.opts.Observe(rec.outcome(out, now))
 		}
@@ -179,8 +188,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // finished writes the access line, and hands what is in it to whoever keeps
-// records as well.
-func (h *Handler) finished(e Entry) {
+// records as well, and to the request's span.
+func (h *Handler) finished(e Entry, span trace.Span) {
+	e.end(span)
 	h.opts.Log.WithLevel(e.Level()).EmbedObject(&e).Msg("request")
 	if h.opts.Entries != nil {
 		h.opts.Entries(e)

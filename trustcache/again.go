@@ -17,7 +17,7 @@ func (c *Cache) Refresh(ctx context.Context, gun string) error {
 	for {
 		c.mu.Lock()
 		st, _ := c.known.Peek(gun)
-		f := c.startLocked(gun, st)
+		f := c.startLocked(ctx, gun, st)
 		c.mu.Unlock()
 		if f == nil {
 			return fmt.Errorf("%w: %s: too many repositories are looked up at once, or shutting down", ErrUnreachable, gun)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/sealgate/sealgate/guard"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -171,6 +172,10 @@ type flight struct {
 	// restored: st was not fetched; a refresh has to follow.
 	restored bool
 	landed   bool // for its own goroutine alone
+	// caller is the span of who began it, span its own; neither is recorded where
+	// nothing is traced.
+	caller trace.Span
+	span   trace.SpanContext
 }
 
 // New returns an empty cache.
@@ -233,7 +238,7 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 		}
 		if tag == "" || found != nowhere || now.Sub(st.contact) < missAge {
 			if !now.Before(st.early) && !now.Before(st.retry) {
-				c.startLocked(gun, st)
+				c.startLocked(ctx, gun, st)
 			}
 			c.mu.Unlock()
 			c.counts.hits.Add(1)
@@ -252,7 +257,7 @@ func (c *Cache) view(ctx context.Context, gun, tag string) (View, error) {
 			return View{}, f.err
 		}
 	}
-	f := c.startLocked(gun, st)
+	f := c.startLocked(ctx, gun, st)
 	c.mu.Unlock()
 	c.counts.misses.Add(1)
 	if f == nil {
@@ -281,10 +286,12 @@ func (c *Cache) wait(ctx context.Context, gun, tag string, f *flight, st *state)
 			st = &slow
 		}
 		return c.answer(gun, st, c.opts.Now())
+	}
+	waitedFor(ctx, f)
+	switch {
 	case f.restored:
 		return c.view(ctx, gun, tag) // which asks the source
-	}
-	if f.st == nil {
+	case f.st == nil:
 		return View{}, f.err
 	}
 	v, err := c.answer(gun, f.st, c.opts.Now())
@@ -374,16 +381,17 @@ func (c *Cache) stands(st *state, now time.Time) error {
 	return ended
 }
 
-// startLocked joins the refresh of gun under way or starts one; nil when the
-// cache is closed, or when too many first looks wait already.
-func (c *Cache) startLocked(gun string, st *state) *flight {
+// startLocked joins the refresh of gun under way or starts one, on behalf of who
+// ctx belongs to; nil when the cache is closed, or when too many first looks wait
+// already.
+func (c *Cache) startLocked(ctx context.Context, gun string, st *state) *flight {
 	if f, ok := c.flights[gun]; ok {
 		return f
 	}
 	if c.closed {
 		return nil
 	}
-	f := &flight{start: c.opts.Now(), first: st == nil, done: make(chan struct{})}
+	f := &flight{start: c.opts.Now(), first: st == nil, done: make(chan struct{}), caller: trace.SpanFromContext(ctx)}
 	if f.first {
 		if c.waiting == maxWaiting {
 			return nil
@@ -425,7 +433,10 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	if old != nil {
 		prev = old.snap
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, c.opts.Deadline)
+	ctx, span := refreshSpan(c.ctx, f.caller, gun)
+	defer span.End()
+	f.span = span.SpanContext()
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Deadline)
 	defer cancel()
 	if f.first && c.restored(ctx, gun, f) {
 		return
@@ -452,6 +463,7 @@ func (c *Cache) refresh(gun string, old *state, f *flight) {
 	if f.st != nil {
 		outcome.After = f.st.snap
 	}
+	refreshed(span, err)
 	close(f.done)
 	c.report(outcome)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -90,6 +91,7 @@ func TestARefreshTellsWhatWasKnownBeforeAndAfter(t *testing.T) {
 		}{{[]string{"a"}, nil}, {[]string{"a", "b"}, nil}, {nil, trustcache.ErrUnreachable}} {
 			s.tell(func(s *source) { s.tags, s.err = step.tags, step.err })
 			_ = c.Refresh(t.Context(), gun)
+			synctest.Wait() // it is told after who waits has the answer
 		}
 		_ = c.Refresh(t.Context(), gun+"/other")
 	})

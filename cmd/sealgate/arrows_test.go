@@ -46,6 +46,8 @@ var libraries = map[string][]string{
 	"github.com/theupdateframework/notary":  {"trustcache/notary", "trustcache/trustcachetest", "e2e", "e2e/sandbox"},
 	"github.com/prometheus/client_golang":   {"proxy/admin", "cmd/sealgate"},
 	"github.com/caddyserver/certmagic":      {"cmd/sealgate"},
+	"go.opentelemetry.io/otel/sdk":          {"cmd/sealgate"},
+	"go.opentelemetry.io/otel/exporters":    {"cmd/sealgate"},
 	"github.com/letsencrypt/pebble":         {"e2e/acme", "e2e/pages"},
 	"github.com/KimMachineGun/automemlimit": {"cmd/sealgate"},
 	"github.com/spf13/cobra":                {"cmd/sealgate"},

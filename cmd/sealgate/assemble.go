@@ -57,6 +57,7 @@ type lasting struct {
 	recent  *admin.Recent
 	caching *caching  // nil where nothing is served
 	audit   *auditLog // as caching
+	tracing *tracing  // nil where nothing is traced
 	*remembered
 }
 
@@ -109,6 +110,7 @@ func (l lasting) assemble(cfg *config.Config, before *parts) (*parts, error) {
 		Client:           clients.of,
 		MinRate:          cfg.Limits.MinRate,
 		ClientLimits:     proxy.ClientLimits{AtOnce: cfg.Limits.RequestsPerClient, PerSecond: cfg.Limits.RequestsPerSecond, Burst: cfg.Limits.Burst},
+		Tracer:           l.tracing.tracer(),
 	}
 	if slices.ContainsFunc(p.registries, func(r registryParts) bool { return r.cache != nil && r.offline == nil }) {
 		if opts.Flights, err = l.caching.open(); err != nil {

@@ -45,11 +45,15 @@ func newInstance(cfg *config.Config, log zerolog.Logger) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	if made.tracing, err = openTracing(log, made.metrics); err != nil {
+		return nil, err
+	}
 	made.audit = newAuditLog(log, made.metrics.AuditFailed, made.panicked("audit"))
 	made.caching = &caching{log: log, metrics: made.metrics, driver: m.driver, directory: cfg.StateDir}
 	i := &instance{lasting: made, open: newConnections(made.metrics.ConnectionEvicted), started: m.now()}
 	p, err := i.build(cfg, nil)
 	if err != nil {
+		made.tracing.close()
 		return nil, err
 	}
 	i.use(p)
@@ -297,4 +301,5 @@ func (i *instance) close() {
 	sweepCaches(i.current.Load(), nil)
 	i.current.Load().close()
 	i.audit.close()
+	i.tracing.close()
 }

@@ -160,6 +160,9 @@ func (w *wiring) elsewhere(server admin.Server, opts upstream.Options, caFile st
 }
 
 func (w *wiring) measured(server admin.Server, next http.RoundTripper) http.RoundTripper {
+	if w.tracing != nil {
+		next = &upstream.Traced{Next: next, Registry: w.reg.Name, Server: string(server)}
+	}
 	return w.metrics.Transport(w.reg.Name, server, next)
 }
 

@@ -29,6 +29,8 @@ type Metrics struct {
 	spoolFailures prometheus.Counter
 	auditFailures prometheus.Counter
 
+	spans *prometheus.CounterVec
+
 	reloads      *prometheus.CounterVec
 	lastReloadOK prometheus.Gauge
 	lastGood     prometheus.Gauge
@@ -71,6 +73,9 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 			Help: "Blobs for which the local disk had no room: their clients read from the registry, each by itself, and nothing was kept."}),
 		auditFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "sealgate_audit_failures_total",
 			Help: "Requests that were answered and are not in the audit log, since it could not be written, or not fast enough."}),
+		spans: counters("sealgate_trace_spans_total",
+			"Spans that were sent to the collector of traces, by result: exported, or failed and lost. Those that did not fit into the queue are not in it.",
+			"result"),
 		reloads: counters("sealgate_config_reloads_total",
 			"Reloads of the configuration that were asked for, counted when they end: applied, or refused with nothing changed.",
 			"result"),
@@ -95,12 +100,14 @@ func NewMetrics(reg prometheus.Registerer, version string) (*Metrics, error) {
 	for _, result := range []string{"obtained", "renewed", "failed"} {
 		m.orders.WithLabelValues(result)
 	}
+	m.spans.WithLabelValues("exported")
+	m.spans.WithLabelValues("failed")
 	m.reloads.WithLabelValues("applied")
 	m.reloads.WithLabelValues("refused")
 
 	var failed error
 	for _, c := range append(m.clients.collectors(),
-		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.evictedConnections, m.orders, m.spoolFailures, m.auditFailures, m.reloads, m.lastReloadOK, m.lastGood,
+		build, m.refreshes, m.refreshDuration, m.standing, m.upstreamDuration, m.refusedConnections, m.evictedConnections, m.orders, m.spoolFailures, m.auditFailures, m.spans, m.reloads, m.lastReloadOK, m.lastGood,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})) {
 		failed = errors.Join(failed, reg.Register(c))
 	}
@@ -191,6 +198,16 @@ func (m *Metrics) SpoolFailed() { m.spoolFailures.Inc() }
 
 // AuditFailed counts a request that is not in the audit log.
 func (m *Metrics) AuditFailed() { m.auditFailures.Inc() }
+
+// SpansExported counts n spans that the collector of traces was sent; with an
+// error it has not got them.
+func (m *Metrics) SpansExported(n int, err error) {
+	result := "exported"
+	if err != nil {
+		result = "failed"
+	}
+	m.spans.WithLabelValues(result).Add(float64(n))
+}
 
 // Reloaded counts a reload of the configuration that has just ended: nil means
 // that it was applied, an error that it was refused.

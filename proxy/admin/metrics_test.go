@@ -77,6 +77,7 @@ func TestMetricNamesTypesAndLabels(t *testing.T) {
 		"sealgate_connections_refused_total":                    {counter, "reason"},
 		"sealgate_certificate_expiry_timestamp_seconds":         {gauge, ""},
 		"sealgate_acme_orders_total":                            {counter, "result"},
+		"sealgate_trace_spans_total":                            {counter, "result"},
 		"sealgate_panics_total":                                 {counter, "where"},
 		"sealgate_trust_refreshes_total":                        {counter, "registry result"},
 		"sealgate_trust_refresh_duration_seconds":               {histogram, "registry"},

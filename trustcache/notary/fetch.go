@@ -26,11 +26,13 @@ var errNotFound = errors.New("metadata not found")
 // against the bound on metadata in memory: from when its header has come, so
 // that names without metadata, and slow servers, keep nobody waiting. noCache
 // asks caches on the way to be passed by.
-func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) error {
+func (u *update) file(name string, limit int64, noCache bool, use func(raw []byte) error) (err error) {
 	if u.kept != nil {
 		return u.keptFile(name, limit, use)
 	}
-	resp, err := u.get(name, noCache)
+	ctx, span := u.fileSpan(name)
+	defer func() { endFileSpan(span, err) }()
+	resp, err := u.get(ctx, name, noCache)
 	if err != nil {
 		return err
 	}
@@ -57,13 +59,13 @@ func (u *update) file(name string, limit int64, noCache bool, use func(raw []byt
 }
 
 // get returns a 200; the caller closes its body.
-func (u *update) get(name string, noCache bool) (*http.Response, error) {
+func (u *update) get(ctx context.Context, name string, noCache bool) (*http.Response, error) {
 	base := u.source.opts.URL
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    &url.URL{Scheme: base.Scheme, Host: base.Host, Path: base.Path + "/v2/" + u.gun + "/_trust/tuf/" + name},
 		Header: http.Header{"Accept": {"application/json"}},
-	}).WithContext(u.ctx)
+	}).WithContext(ctx)
 	if noCache {
 		req.Header.Set("Cache-Control", "no-cache")
 	}
