@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/sealgate/sealgate/e2e/pages"
+	"go.yaml.in/yaml/v3"
 )
 
 // TestTheManualOfTheLogHasEveryLine that this command and the gate write.
@@ -63,8 +66,100 @@ func TestTheSnippetOfTheReadmeIsAConfiguration(t *testing.T) {
 			t.Errorf("no %s", line)
 		}
 	}
-	path := file(t, "proxy.yaml", snippet)
-	dir := filepath.Dir(path)
+	path := filepath.Join(certified(t), "proxy.yaml")
+	if err := os.WriteFile(path, []byte(snippet), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := call(t, "check", "--config", path); code != 0 || strings.Contains(stdout, "control socket") {
+		t.Errorf("exit %d\n%s%s\n%s", code, stdout, stderr, snippet)
+	}
+}
+
+// TestTheSnippetsOfTheManualAreConfigurations, each with what it leaves out from a
+// plain one. A snippet that begins with an indented key is about the first registry.
+func TestTheSnippetsOfTheManualAreConfigurations(t *testing.T) {
+	const root = "../.."
+	files, err := pages.Files(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	for _, page := range files {
+		if strings.HasPrefix(page, "deploy/") { // what is in values.yaml has a schema of its own
+			continue
+		}
+		blocks, err := pages.Read(root, page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range blocks {
+			if b.Language == "yaml" && b.NotRun == "" {
+				checked++
+				t.Run(fmt.Sprintf("%s:%d", page, b.Line), func(t *testing.T) { checkSnippet(t, b.Text) })
+			}
+		}
+	}
+	if checked < 8 {
+		t.Errorf("only %d snippets were found", checked)
+	}
+}
+
+// aroundSnippets is what snippets are about.
+const aroundSnippets = `
+listen: 127.0.0.1:8443
+tls: {files: {cert: tls.crt, key: tls.key}}
+storage: {filesystem: {rootdirectory: /var/lib/sealgate}}
+registries:
+  - {name: registry.example.com, upstream: "https://origin.internal:5000", notary: {url: "https://notary.internal:4443"}}
+content-trust:
+  mode: enforced
+  trust-pinning: {root-keys: {"registry.example.com/*": ["<key ID>"]}}
+`
+
+// checkSnippet has "sealgate check" look at a configuration with the snippet in it.
+func checkSnippet(t *testing.T, snippet string) {
+	t.Helper()
+	if strings.HasPrefix(snippet, " ") {
+		snippet = "registries:\n  - name: registry.example.com\n" + snippet
+	}
+	whole, part := map[string]any{}, map[string]any{}
+	for text, into := range map[string]*map[string]any{aroundSnippets: &whole, snippet: &part} {
+		if err := yaml.Unmarshal([]byte(strings.NewReplacer("<key ID>", strings.Repeat("ab", 32), "<canonical root key ID>", strings.Repeat("ab", 32)).Replace(text)), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registry := whole["registries"].([]any)[0].(map[string]any)
+	trust := whole["content-trust"].(map[string]any)
+	maps.Copy(whole, part)
+	if registries, ok := part["registries"].([]any); ok {
+		merged := maps.Clone(registry)
+		maps.Copy(merged, registries[0].(map[string]any))
+		registries[0] = merged
+		trust["trust-pinning"] = map[string]any{"root-keys": map[string]any{merged["name"].(string) + "/*": []string{strings.Repeat("ab", 32)}}}
+	}
+	if own, ok := part["content-trust"].(map[string]any); ok {
+		maps.Copy(trust, own)
+		whole["content-trust"] = trust
+	}
+	text, err := yaml.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := certified(t)
+	path := filepath.Join(dir, "proxy.yaml")
+	text = regexp.MustCompile(`/var/(lib|log)/sealgate`).ReplaceAll(text, []byte(dir))
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := call(t, "check", "--config", path); code != 0 {
+		t.Errorf("exit %d\n%s%s\n%s", code, stdout, stderr, text)
+	}
+}
+
+// certified is a directory with tls.crt and tls.key, and a password.
+func certified(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	if _, _, err := loadCA(dir); err != nil { // any pair will do
 		t.Fatal(err)
 	}
@@ -73,9 +168,10 @@ func TestTheSnippetOfTheReadmeIsAConfiguration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if code, stdout, stderr := call(t, "check", "--config", path); code != 0 || strings.Contains(stdout, "control socket") {
-		t.Errorf("exit %d\n%s%s\n%s", code, stdout, stderr, snippet)
+	if err := os.WriteFile(filepath.Join(dir, "harbor-robot"), []byte("a password"), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	return dir
 }
 
 // TestTheManualsCommandsAreRunOrSayWhyNot: package e2e runs them, where it is let;
