@@ -12,7 +12,7 @@ FUZZLONG  := 10m
 LOG := .cache/log
 export CGO_ENABLED := 1# the race detector needs it
 
-.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients screenshots docs reliability bench bench-smoke release release-check image-check demo test clean
+.PHONY: help build setup lint vuln unit fuzz-short fuzz kill bucket e2e clients screenshots docs reliability soak bench bench-smoke release release-check image-check demo test clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 15
@@ -56,7 +56,10 @@ clients: ## write the tables of docs/clients.md, from what the clients do
 	E2E_CLIENTS_MD=1 go test -count 1 -timeout 10m -run '^TestClientMatrix$$' ./e2e
 
 reliability: ## write the table of docs/reliability.md, from what the faults do (an idle machine, some minutes)
-	E2E_RELIABILITY_MD=1 go test -count 1 -v -timeout 30m ./e2e
+	E2E_RELIABILITY_MD=1 E2E_SOAK=1m go test -count 1 -v -timeout 30m ./e2e
+
+soak: ## load for five minutes (E2E_SOAK says how long) while everything around it fails by turns; seconds of it are in `make e2e`
+	E2E_SOAK=$${E2E_SOAK:-5m} go test -count 1 -v -timeout 0 -run '^TestSoak$$' ./e2e
 
 docs: ## write docs/configuration.md, from the comments of the configuration's types
 	CONFIG_MD=1 go test -count 1 -run '^TestTheReferenceIsWhatTheCommentsSay$$' ./config

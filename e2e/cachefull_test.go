@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,6 +81,7 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 			w.gate = must(openGate(dir, w.ca, s))(t)
 			w.atEnd(func() { w.gate.stop(20 * time.Second) })
 
+			var pulls atomic.Int64
 			pullAll := func(what string) {
 				var group errgroup.Group
 				for i := range pullers {
@@ -89,6 +91,7 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 							if err := p.image(t.Context(), "team/app", tags[(n+i/2)%len(tags)]); err != nil {
 								return fmt.Errorf("%s: %w", what, err)
 							}
+							pulls.Add(1)
 						}
 						return nil
 					})
@@ -126,6 +129,7 @@ func TestAFullDiskFailsNoPull(t *testing.T) {
 			if kept := w.wantSound(t, registry, blobs[:3]...); kept != 3 {
 				t.Errorf("of an image's three blobs %d are kept", kept)
 			}
+			measured(t, pulls.Load())
 		})
 	}
 }

@@ -53,7 +53,7 @@ func TestKilledWhileTheCacheIsWritten(t *testing.T) {
 	if kept == 0 {
 		t.Errorf("of %d reads none was from the cache: nothing was shown", asked)
 	}
-	t.Logf("%d cycles: of %d reads %d were from the cache", cycles, asked, kept)
+	measured(t, cycles, asked, kept)
 }
 
 // killAmid ends the gate in the middle of clients' reading blobs, a while after

@@ -93,7 +93,7 @@ func TestRegistryAndNotaryKilledUnderLoad(t *testing.T) {
 	for i := range pulls {
 		sum += pulls[i].Load()
 	}
-	t.Logf("%d pulls, no failure", sum)
+	measured(t, pullers, sum)
 }
 
 // TestAThousandColdPullsOfOneImageReadItOnce, over both protocols; what they get
@@ -140,7 +140,7 @@ func TestAThousandColdPullsOfOneImageReadItOnce(t *testing.T) {
 		return nil
 	})
 	peak := w.peakMiB(t)
-	t.Logf("%d pulls of %d MiB: peak RSS %d MiB", pulls, layers*size>>20, peak)
+	measured(t, pulls, layers*size>>20, peak)
 	if peak > 300 { // most of it is connections: a fifth of a mebibyte for each client
 		t.Errorf("peak RSS %d MiB for %d pulls of %d MiB", peak, pulls, layers*size>>20)
 	}

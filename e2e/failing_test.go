@@ -62,7 +62,8 @@ func (f *failing) fail(how misbehaviour) {
 
 func (f *failing) well(t *testing.T) {
 	t.Helper()
-	if f.how.Swap(nil) == nil {
+	f.how.Store(nil)
+	if !f.line.carries() {
 		f.line.restore(t)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -67,8 +66,18 @@ func measured(t *testing.T, figures ...any) {
 
 // rounded is a time with two digits that mean something.
 func rounded(d time.Duration) string {
-	unit := time.Duration(math.Pow10(max(0, len(fmt.Sprint(d.Nanoseconds()))-2)))
-	return strings.TrimSpace(regexp.MustCompile(`[a-zµ]+$`).ReplaceAllString(d.Round(unit).String(), " $0"))
+	unit, name := time.Second, "s"
+	switch {
+	case d < time.Millisecond:
+		unit, name = time.Microsecond, "µs"
+	case d < time.Second:
+		unit, name = time.Millisecond, "ms"
+	}
+	digits := 0
+	if d < 10*unit && d%unit != 0 {
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f %s", digits, float64(d)/float64(unit), name)
 }
 
 // onlyFaults has the run be of the tests of the table alone, one at a time, so

@@ -47,6 +47,13 @@ func (n *line) cut() {
 	}
 }
 
+// carries tells whether it is not cut.
+func (n *line) carries() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.l != nil
+}
+
 // restore carries connections again, at the same address.
 func (n *line) restore(t *testing.T) {
 	t.Helper()

@@ -11,7 +11,7 @@ import (
 )
 
 func TestManyColdPullsOfOneTagAskOnce(t *testing.T) {
-	const pulls = 200
+	const pulls = 1000
 	w, image := oneSignedTag(t, registryOptions{})
 	w.mustOpen(t, func(s *settings) { s.refresh, s.authTTL = time.Minute, time.Minute })
 	before := strings.Count(w.notary.output(), "/timestamp.json")
@@ -31,8 +31,9 @@ func TestManyColdPullsOfOneTagAskOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(200 * time.Millisecond) // the access log is written after the answer
-	if n := strings.Count(w.notary.output(), "/timestamp.json") - before; n != 1 {
-		t.Errorf("want one refresh, Notary was asked for the timestamp %d times", n)
+	refreshes := strings.Count(w.notary.output(), "/timestamp.json") - before
+	if refreshes != 1 {
+		t.Errorf("want one refresh, Notary was asked for the timestamp %d times", refreshes)
 	}
 	fetches := 0
 	for _, request := range w.registry.requests(skip) {
@@ -43,4 +44,5 @@ func TestManyColdPullsOfOneTagAskOnce(t *testing.T) {
 	if fetches != 1 {
 		t.Errorf("want one fetch of the manifest, the registry saw %d", fetches)
 	}
+	measured(t, pulls, refreshes, fetches)
 }

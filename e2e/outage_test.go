@@ -63,7 +63,7 @@ func TestVerifiedTrustStandsWhileNotaryIsAwayUntilMaxStale(t *testing.T) {
 	w, image, _, notary := outageWorld(t, func(s *settings) { s.maxStale = maxStale })
 	wantServed(t, w.manifest(t, "team/app", "signed"), image)
 	notary.cut()
-	cut := time.Now()
+	cut, last := time.Now(), time.Duration(0)
 	time.Sleep(2 * time.Second) // past refresh
 	stale := w.manifest(t, "team/app", "signed")
 	wantServed(t, stale, image)
@@ -73,19 +73,21 @@ func TestVerifiedTrustStandsWhileNotaryIsAwayUntilMaxStale(t *testing.T) {
 	eventually(t, maxStale, func() error {
 		a := w.manifest(t, "team/app", "signed")
 		if a.status == 200 {
-			return fmt.Errorf("still served %v after the last contact", time.Since(cut))
+			last = time.Since(cut)
+			return fmt.Errorf("still served %v after the last contact", last)
 		}
 		wantRefused(t, a, 503, "UNAVAILABLE", "")
 		wantRetryAfter(t, a)
 		return nil
 	})
 	notary.restore(t)
-	eventually(t, 15*time.Second, func() error {
+	again := eventually(t, 15*time.Second, func() error {
 		if a := w.manifest(t, "team/app", "signed"); a.status != 200 {
 			return fmt.Errorf("still %v", a)
 		}
 		return nil
 	})
+	measured(t, maxStale, last, again)
 }
 
 func TestTrustDataThatDisappearsIs503AndNotUnsigned(t *testing.T) {
@@ -95,7 +97,7 @@ func TestTrustDataThatDisappearsIs503AndNotUnsigned(t *testing.T) {
 	w.notary.stop(5 * time.Second)
 	w.notary = must(startNotary(w.dir, w.notary.addr, w.ca))(t) // with an empty memory
 
-	eventually(t, w.refresh+slack, func() error {
+	took := eventually(t, w.refresh+slack, func() error {
 		a := w.manifest(t, "team/app", "signed")
 		if a.status == 200 {
 			return fmt.Errorf("still served")
@@ -106,6 +108,10 @@ func TestTrustDataThatDisappearsIs503AndNotUnsigned(t *testing.T) {
 	wantRefused(t, w.manifest(t, "team/app", "unsigned"), 503, "UNAVAILABLE", "disappeared")
 	wantRefused(t, w.get(t, "/v2/team/app/tags/list"), 503, "UNAVAILABLE", "disappeared")
 	wantServed(t, w.manifest(t, "team/app", image.digest), image)
+	if w.alarms() == nil {
+		t.Errorf("no alarm\n%s", w.tail())
+	}
+	measured(t, took, w.refresh)
 }
 
 func TestUnreachableRegistryIs502AndThenRecovers(t *testing.T) {

@@ -126,7 +126,7 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Errorf("%s is %q, want %s", series, got, want)
 		}
 	}
-	t.Logf("%d answers during %d reloads", served.Load(), reloads)
+	measured(t, clients, reloads/2, reloads/2, served.Load())
 }
 
 func clientGet(client *http.Client, url string) (answer, error) {
@@ -262,7 +262,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	if torn.Load() != 0 || whole.Load() < clients {
 		t.Errorf("%d answers were whole, %d torn", whole.Load(), torn.Load())
 	}
-	t.Logf("%d answers were whole", whole.Load())
+	measured(t, clients, whole.Load(), torn.Load())
 }
 
 // slowDownload begins a download of a blob and returns what reads the rest.

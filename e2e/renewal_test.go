@@ -68,7 +68,6 @@ func (f *fleet) wantNoFailure(t *testing.T, least int64) {
 	if f.failed.Load() != 0 || f.pulls.Load() < least {
 		t.Errorf("%d pulls were right and %d failed", f.pulls.Load(), f.failed.Load())
 	}
-	t.Logf("%d pulls, none failed", f.pulls.Load())
 }
 
 // pullImage pulls signed of team/app, and compares every byte.
@@ -180,6 +179,7 @@ func TestPullsWhileCertificateFilesAreReplaced(t *testing.T) {
 		}
 	}
 	f.wantNoFailure(t, clients)
+	measured(t, rounds, 2*rounds, f.pulls.Load())
 }
 
 // TestPullsWhileAnACMEServerRenews: certificates that last for a minute and a
@@ -188,7 +188,7 @@ func TestPullsWhileCertificateFilesAreReplaced(t *testing.T) {
 // kept.
 func TestPullsWhileAnACMEServerRenews(t *testing.T) {
 	t.Parallel() // it waits, most of the time
-	const clients, renewals = 64, 3
+	const clients, least = 64, 3
 	w, image := oneSignedTag(t, registryOptions{})
 	_, portText, _ := strings.Cut(w.listen, ":")
 	port := must(strconv.Atoi(portText))(t)
@@ -224,15 +224,15 @@ func TestPullsWhileAnACMEServerRenews(t *testing.T) {
 		transport.TLSClientConfig = config()
 		return transport
 	})
-	renewed := func() int {
+	renewals := func() int {
 		n, _ := strconv.Atoi(w.metric(t, `sealgate_acme_orders_total{result="renewed"}`))
 		return n
 	}
 	files := []string{other, "tls: {}", good, strings.Replace(good, "mode: enforced", "mode: enforce", 1)}
 	first := shows(t, w.listen, config())
-	for n, end := 0, time.Now().Add(4*time.Minute); renewed() < renewals || shows(t, w.listen, config()).Equal(first); n++ {
+	for n, end := 0, time.Now().Add(4*time.Minute); renewals() < least || shows(t, w.listen, config()).Equal(first); n++ {
 		if time.Now().After(end) {
-			t.Fatalf("%d renewals in four minutes\n%s", renewed(), w.tail())
+			t.Fatalf("%d renewals in four minutes\n%s", renewals(), w.tail())
 		}
 		if err := w.write(files[n%len(files)]); err != nil {
 			t.Fatal(err)
@@ -240,6 +240,7 @@ func TestPullsWhileAnACMEServerRenews(t *testing.T) {
 		w.reloadNow(t, []string{"applied", "refused"}[n%2])
 		time.Sleep(time.Second) // for the renewals
 	}
+	renewed := renewals()
 	f.wantNoFailure(t, clients)
 
 	if err := w.write(good); err != nil {
@@ -265,4 +266,5 @@ func TestPullsWhileAnACMEServerRenews(t *testing.T) {
 	if strings.Contains(w.output()+again.output(), "PRIVATE KEY") {
 		t.Error("a private key is in the log")
 	}
+	measured(t, renewed, f.pulls.Load())
 }

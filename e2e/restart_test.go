@@ -26,7 +26,7 @@ func (w *world) restart(t *testing.T, crash bool, meanwhile func(stored string))
 	if meanwhile != nil {
 		meanwhile(filepath.Join(dir, "store", "sealgate", "trust"))
 	}
-	again, err := start("sealgate", filepath.Join(dir, fmt.Sprintf("sealgate-%d.log", time.Now().UnixNano())), nil, suite.sealgate, "serve", "--config", w.config)
+	again, err := start("sealgate", filepath.Join(dir, fmt.Sprintf("sealgate-%d.log", time.Now().UnixNano())), w.env, w.binary(), "serve", "--config", w.config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,8 +48,9 @@ type settings struct {
 	resolves  map[string]string // what resolves for it, with its address; nil: what does here
 	certified []string          // what the certificate is for, beside loopback and Docker Hub's names
 
-	env   []string // of the program
-	level string   // of its log; "" for the default
+	program string   // "": the one under test
+	env     []string // of the program
+	level   string   // of its log; "" for the default
 }
 
 // yaml writes the settings as the file that `sealgate serve` reads.
@@ -129,6 +131,9 @@ type gate struct {
 	ca     *authority
 }
 
+// binary is the program that the gate runs.
+func (g *gate) binary() string { return cmp.Or(g.program, suite.sealgate) }
+
 // openGate writes proxy.yaml and starts Sealgate on it.
 func openGate(dir string, ca *authority, s settings) (*gate, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -145,7 +150,7 @@ func openGate(dir string, ca *authority, s settings) (*gate, error) {
 	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	argv := []string{suite.sealgate, "serve", "--config", g.config}
+	argv := []string{g.binary(), "serve", "--config", g.config}
 	if s.level != "" {
 		argv = append(argv, "--log-level", s.level)
 	}
