@@ -88,7 +88,13 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	side, err := openOperatorSide(config.Admin{Listen: "127.0.0.1:0"}, inst, func() error { return inst.ready(ctx) }, nil)
+	if err != nil {
+		return err
+	}
+	defer side.close()
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) { defer guard.Catch(&err); return side.run(ctx) })
 	group.Go(func() (err error) { defer guard.Catch(&err); return runServer(ctx, listener, inst) })
 	group.Go(func() (err error) {
 		defer guard.Catch(&err)
@@ -97,7 +103,7 @@ func demo(ctx context.Context, once bool, stdout io.Writer, log zerolog.Logger) 
 			stop()
 			return err
 		}
-		fmt.Fprintf(stdout, tryIt, story.Name, filepath.Join(dir, caFile))
+		fmt.Fprintf(stdout, tryIt, story.Name, filepath.Join(dir, caFile), side.listeners[0].Addr())
 		return nil
 	})
 	return group.Wait()
@@ -173,6 +179,8 @@ func short(s string) string {
 }
 
 const tryIt = `
+Its status page: http://%[3]s/
+
 Try it (Ctrl-C ends it):
 
   curl --cacert %[2]s https://%[1]s/v2/demo/app/tags/list
