@@ -276,6 +276,7 @@ func TestARefreshThatPanicsIsLanded(t *testing.T) {
 		if err != nil || !errors.Is(view.Stale, trustcache.ErrMalicious) {
 			t.Errorf("got %+v, %v: what stood before stands, and says why", view, err)
 		}
+		synctest.Wait() // until it is reported
 		if last := reports[len(reports)-1]; last.Panic == nil || !last.Standing {
 			t.Errorf("reported %+v", last)
 		}
