@@ -15,6 +15,7 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY cmd cmd
 COPY config config
 COPY e2e/sandbox e2e/sandbox
+COPY guard guard
 COPY proxy proxy
 COPY rewrite rewrite
 COPY trustcache trustcache
