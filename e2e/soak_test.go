@@ -63,7 +63,7 @@ func TestSoak(t *testing.T) {
 	var after footprint
 	eventually(t, 30*time.Second, func() error {
 		after = s.footprint(t)
-		if after.goroutines > before.goroutines+20 || after.descriptors > before.descriptors+20 || after.mib > before.mib+64 {
+		if after.goroutines > before.goroutines+20 || after.descriptors > before.descriptors+20 || after.mib > before.mib+128 {
 			return fmt.Errorf("%+v has become %+v", before, after)
 		}
 		return nil
