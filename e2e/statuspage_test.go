@@ -45,8 +45,12 @@ func statusPages(at string) []string {
 // tooWide, lowContrast and unlabelled are expressions that list what is wrong with
 // a page. WCAG 2.2, 1.4.10 and 1.4.3 (4.5 to 1), and what a screen reader needs.
 const (
-	tooWide = `[...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && getComputedStyle(e).position !== "absolute")
-		.map(e => e.tagName + " " + e.textContent.slice(0, 60)).concat(document.documentElement.scrollWidth > innerWidth ? ["the page is " + document.documentElement.scrollWidth + " wide"] : [])`
+	// A phone zooms out where something is too wide, and innerWidth with it.
+	tooWide = `(() => {
+		const page = document.documentElement, room = page.clientWidth;
+		return [...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > room + 1 && getComputedStyle(e).position !== "absolute")
+			.map(e => e.tagName + " " + e.textContent.slice(0, 60)).concat(page.scrollWidth > room ? ["the page is " + page.scrollWidth + " wide"] : [])
+	})()`
 	lowContrast = `(() => {
 		const rgb = c => { const p = c.match(/[\d.]+/g).map(Number); return p.length > 3 && p[3] === 0 ? null : p.slice(0, 3) };
 		const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
