@@ -89,7 +89,8 @@ const (
 // not be had.
 func Collect(ctx context.Context, reg Registry, c Collection) (*Collected, error) {
 	reg.Follow, reg.Passthrough = true, false
-	w := &walk{Collection: c, gate: newGate(reg.withDefaults(), nil), of: map[digest.Digest]string{}}
+	// No other request shares anything with this one, and no rate is asked of a body.
+	w := &walk{Collection: c, gate: newGate(reg.withDefaults(), new(shared)), of: map[digest.Digest]string{}}
 	if err := w.manifests(ctx); err != nil {
 		return nil, err
 	}
