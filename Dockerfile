@@ -12,13 +12,7 @@ FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
-COPY cmd cmd
-COPY config config
-COPY e2e/sandbox e2e/sandbox
-COPY guard guard
-COPY proxy proxy
-COPY rewrite rewrite
-COPY trustcache trustcache
+COPY . .
 ARG TARGETOS TARGETARCH
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \

@@ -81,7 +81,7 @@ bench-smoke: ## the same in a minute, to see that it works; writes nothing
 release: ## what is published of VERSION (default: git describe), into dist/; the same each time
 	go run ./deploy/release $(if $(VERSION),-version $(VERSION)) -out dist
 
-release-check: ## make a release twice, from two directories, with a build cache for each, and compare; lintian (some minutes). With one cache, in `make e2e`
+release-check: ## make a release twice, from two directories, the second time with an empty build cache, and compare; lintian (some minutes). With one cache, in `make e2e`
 	@.ci/setup release
 	SEALGATE_RELEASE_LONG=1 go test -count 1 -v -timeout 60m -run '^TestReleaseIsTheSame' ./e2e
 	go run ./deploy/release -version v0.0.0 -out .cache/release

@@ -31,6 +31,7 @@ var components = []struct{ program, from string }{
 	{"openssl", "Debian package openssl"},
 	{"dpkg-deb", "Debian package dpkg"},
 	{"systemd-analyze", "Debian package systemd"},
+	{"systemd-nspawn", "Debian package systemd-container"},
 	{"man", "Debian package man-db"},
 	{"groff", "Debian package groff-base"},
 	{"qemu-aarch64-static", "Debian package qemu-user-static"},

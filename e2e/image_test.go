@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,24 @@ func TestDockerfileBuildsAnImageThatServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDockerfileServes(t, d, root)
+}
+
+// TestBuildContextHasWhatIsCompiled, since a package that is missing shows in no
+// build with a stand-in.
+func TestBuildContextHasWhatIsCompiled(t *testing.T) {
+	t.Parallel()
+	const dirs = `cd "$1" && go list -deps -f '{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}' ./cmd/sealgate | sed "s|^$PWD/||"`
+	ignored := strings.Fields(readText(t, "../.dockerignore"))
+	list, err := run(goEnvironment(), "sh", "-c", dirs, "sh", "..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range strings.Fields(list) {
+		let := slices.ContainsFunc(ignored, func(rule string) bool { return strings.HasPrefix(dir+"/", strings.TrimPrefix(rule, "!")+"/") })
+		if !let {
+			t.Errorf("%s is compiled, and .dockerignore keeps it out of the build", dir)
+		}
+	}
 }
 
 // goStandIn makes the root of an image with a shell and such a go.

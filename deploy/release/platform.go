@@ -33,7 +33,7 @@ func (r release) platform(arch string, made pages, licences []byte) (platform, e
 
 // tarball packs what is needed on a Linux that has no packages of ours.
 func (r release) tarball(p platform) error {
-	top := r.binary(p.arch) + "/"
+	top := r.name("/") // no file beside it has this name
 	files := []file{
 		{name: top + "sealgate", mode: 0o755, data: p.binary},
 		{name: top + "sbom.cdx.json", data: p.sbom},
