@@ -7,8 +7,9 @@
 // change there:
 //
 //  1. A client that the operator does not let in, any more, is refused with 403
-//     and its connection closed; one that asks for more than it may, 429,
-//     whatever it asks for (clientlimits.go). CONNECT, TRACE and the target "*" are refused with 405.
+//     and its connection closed; one that asks for more than it may with 429,
+//     whatever it asks for (clientlimits.go). CONNECT, TRACE and the target "*"
+//     are refused with 405.
 //  2. The Host chooses the registry: none or a malformed one is 400, one that
 //     nobody configured 421. A target in absolute form counts as its Host. On a
 //     mirror host, and on one that only "*" covers, containerd's ns chooses: one
@@ -59,7 +60,8 @@
 //     Before an offline registry there is nobody: what was loaded is served, and
 //     what was not is 404 (offline.go).
 //  7. Any error becomes an answer in one place (errors.go), the refusal of a tag
-//     in the form that the registry is configured for (denial.go), and one
-//     Entry, which the access line is written from (entry.go), and one Outcome
-//     say what happened (access.go).
+//     in the form that the registry is configured for (denial.go). What happened
+//     is summed up (access.go) in one Entry, from which the access line is
+//     written and the request's span ended (entry.go, tracing.go), and in one
+//     Outcome.
 package proxy
