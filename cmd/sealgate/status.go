@@ -139,6 +139,10 @@ func denialOf(e proxy.Entry) (admin.Denial, bool) {
 		d.Decision = admin.WouldDeny
 	case e.Would == "change":
 		d.Decision = admin.WouldChange
+		d.Message = fmt.Sprintf("%s is signed", e.SignedDigest)
+		if e.UpstreamDigest != "" {
+			d.Message += fmt.Sprintf(", %s was served", e.UpstreamDigest)
+		}
 	case e.Alarm, e.Decision == "error":
 	case e.Decision == "deny" && asked && e.Status != 401 && e.Status != 499:
 	default:

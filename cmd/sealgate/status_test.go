@@ -45,6 +45,20 @@ func TestWhatTheStatusPageRemembersOfRequests(t *testing.T) {
 	}
 }
 
+// TestADriftedTagIsShownWithBothDigests, since the client got no message that says
+// what is wrong.
+func TestADriftedTagIsShownWithBothDigests(t *testing.T) {
+	for _, c := range []struct{ served, want string }{
+		{"sha256:bb", "sha256:aa is signed, sha256:bb was served"},
+		{"", "sha256:aa is signed"}, // the registry has none, or did not say
+	} {
+		d, _ := denialOf(proxy.Entry{Would: "change", SignedDigest: "sha256:aa", UpstreamDigest: c.served})
+		if d.Message != c.want {
+			t.Errorf("got %q, want %q", d.Message, c.want)
+		}
+	}
+}
+
 // TestTheStatusPageOfARunningGate: what the command tells it is what happens.
 func TestTheStatusPageOfARunningGate(t *testing.T) {
 	inst, load := newStoryInstance(t)

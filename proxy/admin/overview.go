@@ -70,7 +70,7 @@ func (o *overview) trustTile() tile {
 			sum.Failing += r.Trust.Failing
 		}
 	}
-	t := tile{"Trust data", "ok", "Good", fmt.Sprintf("of %d repositories %d fresh, %d idle", sum.Repositories, sum.Fresh, sum.Idle)}
+	t := tile{"Trust data", "ok", "Good", fmt.Sprintf("%d fresh and %d idle of %d in memory", sum.Fresh, sum.Idle, sum.Repositories)}
 	if sum.Failing > 0 {
 		t.Class, t.Value = "warn", fmt.Sprintf("%d failing", sum.Failing)
 	}
