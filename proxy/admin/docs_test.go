@@ -14,7 +14,7 @@ import (
 // TestTheManualNamesEveryMetric: and none that does not exist, with exactly its
 // labels.
 func TestTheManualNamesEveryMetric(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/operations.md")
+	manual, err := os.ReadFile("../../docs/metrics.md")
 	must(t, err)
 	families := gather(t, everything(t))
 	row := regexp.MustCompile("(?m)^\\| (`sealgate_[^|]*)\\|([^|]*)\\|")
