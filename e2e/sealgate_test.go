@@ -72,7 +72,7 @@ func (s settings) yaml(dir string, ca *authority) (string, error) {
 		line("tls: {files: {cert: %s, key: %s}}", cert, key)
 	}
 	if s.admin != "" {
-		line("admin: {listen: %q}", s.admin)
+		line("admin: {listen: %q, hosts: [%s]}", s.admin, statusName)
 	}
 	if s.audit != "" {
 		line("audit: %s", s.audit)

@@ -30,6 +30,8 @@ func TestTheStatusPageInABrowser(t *testing.T) {
 	b.quiet(t)
 	b.worksWithoutScript(t, at)
 	b.quiet(t)
+	b.compares(t, strings.Replace(at, "127.0.0.1", statusName, 1))
+	b.forgets() // that some headers mean nothing there
 	if shots := os.Getenv("E2E_SCREENSHOTS"); shots != "" {
 		b.shots(t, at, shots)
 	}
@@ -83,9 +85,7 @@ func (b *browser) fits(t *testing.T, w *watched, at string) {
 			}
 		}
 	}
-	b.mu.Lock()
-	b.problems = nil // a page that is not there is a 404
-	b.mu.Unlock()
+	b.forgets() // a page that is not there is a 404
 	b.size(t, 1280, 900, "light")
 }
 

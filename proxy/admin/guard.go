@@ -14,12 +14,15 @@ import (
 const maxPages = 4
 
 // securityHeaders are those of every page: it loads nothing from elsewhere, is in
-// nobody's frame, and tells no other site where its reader came from.
+// nobody's frame, and tells no other site where its reader came from. That it tells
+// its own is for guard: with no-referrer a browser that does not say which site has
+// caused a POST would send the origin "null" as well (Fetch, "append a request
+// Origin header").
 var securityHeaders = map[string]string{
 	"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 	"X-Frame-Options":              "DENY",
-	"Referrer-Policy":              "no-referrer",
+	"Referrer-Policy":              "same-origin",
 	"Cross-Origin-Opener-Policy":   "same-origin",
 	"Cross-Origin-Resource-Policy": "same-origin",
 }
