@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sealgate/sealgate/trustcache"
 	"go.opentelemetry.io/otel/trace"
@@ -88,7 +89,7 @@ func newRecord(r *http.Request, client Client, now time.Time) *record {
 	if !strings.HasPrefix(path, "/") {
 		_, path, _ = splitAbsolute(path) // a password may stand before the host
 	}
-	return &record{start: now, id: [1]string{newID()}, method: cut(r.Method), client: client, host: r.Host, path: path, decision: "refuse"}
+	return &record{start: now, id: [1]string{newID()}, method: methodOf(r), client: client, host: r.Host, path: path, decision: "refuse"}
 }
 
 // lengthDiffers says whether the signed length is not that of the signed bytes.
@@ -197,16 +198,37 @@ func (rec *record) askedFor(e *Entry) {
 	case TrustMetadata, TrustKey:
 		e.File = rec.route.Reference
 	case TokenEndpoint:
-		e.Path = rec.route.Reference
+		e.Path = strings.Clone(rec.route.Reference)
 	case PassPath: // what is below it may be a secret, such as an invitation
 		e.Prefix = rec.route.Reference
 	case Uploads, Upload: // a token says nothing
-		e.Digest = cmp.Or(rec.route.Mount, rec.route.Digest)
+		e.Digest = strings.Clone(cmp.Or(rec.route.Mount, rec.route.Digest))
 	}
 }
 
-// cut keeps what a stranger sent from filling the log.
-func cut(s string) string { return s[:min(len(s), 200)] }
+// cut keeps what a stranger sent from filling the log, and from commanding the
+// terminal of who reads it: JSON escapes neither the controls from U+0080 on
+// (ECMA-48 section 5.3) nor what turns the direction of a line. It is no part of s,
+// which may be that of a request's whole header.
+func cut(s string) string {
+	return strings.Clone(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s[:min(len(s), 200)]))
+}
+
+// methodOf is the method of a request, and no part of its first line.
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet:
+		return http.MethodGet
+	case http.MethodHead:
+		return http.MethodHead
+	}
+	return cut(r.Method)
+}
 
 // countingWriter notes status and bytes for the access line.
 type countingWriter struct {

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/proxy"
@@ -98,6 +101,7 @@ func TestWhoeverKeepsRecordsGetsWhatTheLineSays(t *testing.T) {
 		{"a blob", "/v2/acme/app/blobs/" + p.a.blob, registryName},
 		{"trust data", "/v2/" + registryName + "/acme/app/_trust/tuf/root.json", registryName},
 		{"no route", "/v2/acme/app//1.0", registryName},
+		{"no route, for terminals", "/v2/\u009b2J\u202e//" + strings.Repeat("\u00e9", 200), registryName},
 		{"an unknown host", "/v2/", "evil.example"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,6 +124,9 @@ func TestWhoeverKeepsRecordsGetsWhatTheLineSays(t *testing.T) {
 			var again bytes.Buffer
 			log := zerolog.New(&again)
 			log.WithLevel(got[0].Level()).EmbedObject(&got[0]).Msg("request")
+			if text := strings.TrimSpace(again.String()); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("the line has what a terminal obeys: %q", text)
+			}
 			var fields map[string]any
 			if err := json.Unmarshal(again.Bytes(), &fields); err != nil {
 				t.Fatal(err)
@@ -129,6 +136,45 @@ func TestWhoeverKeepsRecordsGetsWhatTheLineSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARecordThatIsKeptIsNoLargerThanWhatItSays, and neither is what is remembered
+// of a repository: a client chooses how long the line of a request is that names it.
+func TestARecordThatIsKeptIsNoLargerThanWhatItSays(t *testing.T) {
+	const size, each = 60 << 10, 50
+	p := newPrivate(t, nil)
+	for name, tt := range map[string]struct{ method, target string }{
+		"a tag":      {http.MethodGet, "/v2/acme/app/manifests/unsigned"},
+		"a blob":     {http.MethodGet, "/v2/acme/app/blobs/" + p.a.blob},
+		"trust data": {http.MethodGet, "/v2/" + registryName + "/acme/app/_trust/tuf/root.json"},
+		"no route":   {http.MethodGet, "/v2/acme/app//1.0"},
+		"no GUN":     {http.MethodGet, "/v2/" + strings.Repeat("x", size) + "/acme/app/_trust/tuf/root.json"},
+		"a method":   {strings.Repeat("X", size), "/v2/acme/app/manifests/unsigned"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var kept []proxy.Entry
+			h := proxy.New(proxy.Options{Registries: []proxy.Registry{p.reg}, Entries: func(e proxy.Entry) { kept = append(kept, e) }})
+			before := inUse()
+			for range each {
+				r := httptest.NewRequest(tt.method, tt.target+"?"+strings.Repeat("x", size), nil)
+				r.Host = registryName
+				h.ServeHTTP(httptest.NewRecorder(), r)
+			}
+			if grown := inUse() - before; len(kept) != each || grown > each*size/2 {
+				t.Errorf("%d records keep %d bytes", len(kept), grown)
+			}
+			runtime.KeepAlive(kept)
+		})
+	}
+}
+
+// inUse is how much memory is.
+func inUse() int64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools keep something over one
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
 }
 
 func TestRecordsAreKeptAtAnyLevelOfTheLog(t *testing.T) {

@@ -89,6 +89,9 @@ const (
 	maxPage = 1000
 	// maxQuery bounds a query that is passed on, in bytes.
 	maxQuery = 2048
+	// maxGUN bounds a GUN, in bytes: a host name with a port has 259 at most, and a
+	// name 255.
+	maxGUN = 515
 
 	uploadsSuffix = "/blobs/uploads/"
 	trustSuffix   = "/_trust/tuf/"
@@ -110,8 +113,14 @@ var (
 // empty, "." or ".." component, no trailing slash but that of /v2/. Names are
 // matched greedily with the last components anchored, so that a repository may
 // be called "foo/manifests/bar". The error is an *Error.
+//
+// Names of a Route are remembered for as long as they are of use, and what a
+// client adds to them in a query must not be: they are no part of it.
 func Parse(target string) (Route, error) {
 	path, query, _ := strings.Cut(target, "?")
+	if query != "" {
+		path = strings.Clone(path)
+	}
 	if path == "/v2/" {
 		return Route{Kind: Base, Limit: -1}, nil
 	}
@@ -292,6 +301,9 @@ func parseTrust(gun, file string) (Route, error) {
 }
 
 func validGUN(gun string) bool {
+	if len(gun) > maxGUN {
+		return false
+	}
 	m := gunGrammar.FindStringSubmatch(gun)
 	return m != nil && validName(m[1])
 }
