@@ -33,9 +33,11 @@ type Config struct {
 	// Clients says who may connect to Listen at all. Nil, the default:
 	// everybody. It can change at run time, for connections that are open too.
 	Clients *Clients
-	// Limits bound what clients may use of this machine.
+	// Limits bound what clients may use of this machine. Absent: the defaults of
+	// its keys hold.
 	Limits ClientLimits
-	// Admin places the operator's listeners.
+	// Admin places the operator's listeners. Absent, the default: no admin
+	// listener, and a control socket where there is a StateDir.
 	Admin Admin
 	// Audit says where requests are recorded beside the log. Nil, the default:
 	// nowhere. It can change at run time.
@@ -63,7 +65,8 @@ type TLS struct {
 	SelfSigned *SelfSigned
 	// Files are certificates with their keys, from disk: one pair or a list.
 	Files []KeyPair
-	// ACME obtains certificates from a server such as Let's Encrypt.
+	// ACME obtains certificates from a server such as Let's Encrypt, and renews
+	// them.
 	ACME *ACME
 	// PlainHTTP serves without TLS, on a loopback address or behind a proxy
 	// that ends TLS.
@@ -126,7 +129,7 @@ type Clients struct {
 	Allow []netip.Prefix
 }
 
-// ClientLimits bound what clients may use on Config.Listen. A client is an
+// ClientLimits is what clients may use on Config.Listen. A client is an
 // address, of IPv6 the /64 that it is in. All but HeaderTimeout, IdleTimeout and
 // MaxHeaderBytes can change at run time.
 type ClientLimits struct {
@@ -338,7 +341,8 @@ type Registry struct {
 	// registry's own while nothing runnable is in them. Default
 	// SignatureTagsPass where Push is true, else SignatureTagsHidden.
 	SignatureTags string
-	// Notary is the trust server of this registry.
+	// Notary is the trust server of this registry. Required where ContentTrust.Mode
+	// is Enforced or Permissive, and not with Offline.
 	Notary Notary
 	// Offline serves what "sealgate bundle load" has brought, and asks nobody: it
 	// takes the place of Upstream and Notary and all that is about them, needs a
@@ -377,7 +381,7 @@ func (k CredentialsKind) written() string {
 	return string(k)
 }
 
-// Credentials are what a server is shown: one of the words passthrough,
+// Credentials is what a server is shown: one of the words passthrough,
 // anonymous and docker-config, or {username, password-file}.
 type Credentials struct {
 	// Kind is never empty.
@@ -452,7 +456,8 @@ type ContentTrust struct {
 	// Mode is Enforced, Permissive or Disabled. Required: there is no default,
 	// since Mirantis Container Runtime reads its absence as disabled.
 	Mode Mode
-	// TrustPinning says which roots of trust are accepted.
+	// TrustPinning says which roots of trust are accepted. Absent: none, so that no
+	// tag is visible without TrustOnFirstUse.
 	TrustPinning TrustPinning
 	// TrustOnFirstUse accepts the first root seen of a repository that no pin
 	// covers. Default false: such a repository has no visible tags.
@@ -505,7 +510,8 @@ type TrustPinning struct {
 	OfficialLibraryImages bool
 }
 
-// Limits bound what is read from Notary before any of it is believed. All are
+// Limits is how much is read from Notary before any of it is believed: what has
+// more is refused like a forgery, with an alarm. All are
 // positive and at most 16 times their default. Sizes are in bytes (in the file:
 // 1048576, 64KiB, 1MiB, 1GiB).
 type Limits struct {
@@ -516,11 +522,12 @@ type Limits struct {
 	// Memory bounds all metadata being verified at once; it is at least the
 	// largest of the four above. Default 32 MiB.
 	Memory int64
-	// Roles bounds the roles of one repository. Default 1000.
+	// Roles bounds the roles of one repository, delegations included. Default 1000.
 	Roles int
-	// Signatures bounds the signatures on one file. Default 64.
+	// Signatures bounds the signatures on one file, counted before any is
+	// checked. Default 64.
 	Signatures int
-	// Depth bounds the nesting of JSON. Default 32.
+	// Depth bounds the nesting of JSON objects and lists. Default 32.
 	Depth int
 }
 
@@ -545,7 +552,8 @@ type Policy struct {
 	// Match is a pattern (see MatchPattern) over the repositories of a configured
 	// registry. Required, and distinct.
 	Match string
-	// Mode replaces ContentTrust.Mode. Empty: not replaced.
+	// Mode replaces ContentTrust.Mode for the repositories that match: enforced,
+	// permissive or disabled. Empty: not replaced.
 	Mode Mode
 	// Roles are those whose word counts, in this order. Nil: those of
 	// Docker's clients, targets/releases and then targets.
