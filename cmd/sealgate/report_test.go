@@ -206,8 +206,15 @@ func TestAReportEndsSomewhere(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, "\n  … 2 rows more: --rows 0 prints them\n") || strings.Contains(stdout, ":v1 ") {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
+}
+
+// TestAReportOfAnySizeIsBounded, each of its tables for itself.
+func TestAReportOfAnySizeIsBounded(t *testing.T) {
+	var a audit
 	tally := newTally(time.Time{})
-	a.Reset()
+	for i := range maxReportRows + 5 {
+		a.read(fmt.Sprint("invented", i), "10.0.0.6", decided("deny", "unsigned", 404))
+	}
 	for i := range maxRowClients + 10 {
 		a.read("v0", fmt.Sprint("10.0.0.", i), would("deny", "unsigned"))
 	}
@@ -218,14 +225,14 @@ func TestAReportEndsSomewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := tally.report()
-	if len(r.Rows) != maxReportRows || r.ReadsNotInRows != 5 || r.Permissive.Deny != maxReportRows+maxRowClients+15 {
+	if len(r.Rows) != 2*maxReportRows || r.ReadsNotInRows != 10 || r.Permissive.Deny != maxReportRows+maxRowClients+15 {
 		t.Errorf("%d rows, %d reads in none, of %d", len(r.Rows), r.ReadsNotInRows, r.Permissive.Deny)
 	}
 	if top := r.Rows[0]; top.Tag != "v0" || top.Reads != maxRowClients+11 || len(top.Clients) != maxRowClients || !top.MoreClients || top.clientCount() != "over 64" {
 		t.Errorf("the first row is %+v", top)
 	}
 	var out bytes.Buffer
-	if err := r.write(&out, 1); err != nil || !strings.Contains(out.String(), "Not in the tables, which end at 10000 rows: 5 reads of other tags.\n") {
+	if err := r.write(&out, 1); err != nil || !strings.Contains(out.String(), "Not in the tables, which end at 10000 rows each: 10 reads of other tags.\n") {
 		t.Errorf("%v\n%s", err, &out)
 	}
 }

@@ -190,7 +190,7 @@ func (r *report) tags(kind string) string {
 // reservations add what is not in the tables.
 func (r *report) reservations(lines []string) []string {
 	if r.ReadsNotInRows > 0 {
-		lines = append(lines, fmt.Sprintf("Not in the tables, which end at %d rows: %s of other tags.", maxReportRows, numbered(int(r.ReadsNotInRows), "read")))
+		lines = append(lines, fmt.Sprintf("Not in the tables, which end at %d rows each: %s of other tags.", maxReportRows, numbered(int(r.ReadsNotInRows), "read")))
 	}
 	if r.BadLines > 0 {
 		lines = append(lines, fmt.Sprintf("Not counted: %s of another kind, or cut off.", numbered(int(r.BadLines), "line")))

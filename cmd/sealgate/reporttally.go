@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// maxReportRows bounds the rows of a report, and maxRowClients the clients that
-	// are told apart in each, so that a log of any size takes the same memory.
+	// maxReportRows bounds the rows of each table, and maxRowClients the clients that
+	// are told apart in a row, so that a log of any size takes the same memory. A
+	// table has a bound of its own: whoever asks for ever new names where trust is
+	// enforced must not hide what enforcing would take away elsewhere.
 	maxReportRows = 10_000
 	maxRowClients = 64
 	// topClients are named in a table.
@@ -25,6 +27,7 @@ const (
 type tally struct {
 	since      time.Time
 	rows       map[rowKey]*rowTally
+	kinds      map[string]int // how many rows
 	first      time.Time
 	last       time.Time
 	lines, bad int64
@@ -55,7 +58,7 @@ type verdicts struct {
 func (v verdicts) reads() int64 { return v.Allow + v.Deny + v.Change }
 
 func newTally(since time.Time) *tally {
-	return &tally{since: since, rows: map[rowKey]*rowTally{}}
+	return &tally{since: since, rows: map[rowKey]*rowTally{}, kinds: map[string]int{}}
 }
 
 // add counts a line, nil for one that was too long.
@@ -109,12 +112,13 @@ func (t *tally) row(kind string, line *logLine) {
 	key := rowKey{kind, line.Registry, line.Repository, line.Tag, line.Reason}
 	row := t.rows[key]
 	if row == nil {
-		if len(t.rows) >= maxReportRows {
+		if t.kinds[kind] >= maxReportRows {
 			t.left++
 			return
 		}
 		row = &rowTally{first: line.Time, clients: map[string]int64{}}
 		t.rows[key] = row
+		t.kinds[kind]++
 	}
 	row.reads++
 	if line.Time.Before(row.first) {
