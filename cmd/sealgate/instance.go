@@ -248,7 +248,7 @@ func (i *instance) tlsConfig() *tls.Config {
 func (i *instance) forget(gun string) error {
 	i.reloads.Lock() // no snapshot is carried over meanwhile
 	defer i.reloads.Unlock()
-	from, err := i.registryOf(gun)
+	from, err := i.current.Load().registryOf(gun)
 	if err != nil {
 		return err
 	}
@@ -267,20 +267,19 @@ func (i *instance) forget(gun string) error {
 	return nil
 }
 
-// registryOf is the registry whose repository gun is, in the newest configuration.
-func (i *instance) registryOf(gun string) (registryParts, error) {
-	running := i.current.Load()
-	at := slices.IndexFunc(running.registries, func(r registryParts) bool { return strings.HasPrefix(gun, r.name+"/") })
+// registryOf is the registry whose repository gun is.
+func (p *parts) registryOf(gun string) (registryParts, error) {
+	at := slices.IndexFunc(p.registries, func(r registryParts) bool { return strings.HasPrefix(gun, r.name+"/") })
 	if at < 0 {
 		return registryParts{}, fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
 	}
-	return running.registries[at], nil
+	return p.registries[at], nil
 }
 
 // refresh has the trust data of a repository looked at anew: a bundle with it may
 // have been loaded.
 func (i *instance) refresh(ctx context.Context, gun string) error {
-	of, err := i.registryOf(gun)
+	of, err := i.current.Load().registryOf(gun)
 	switch {
 	case err != nil:
 		return err

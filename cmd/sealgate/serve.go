@@ -103,22 +103,9 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 	}
 	defer side.close()
 	inst.announce()
-	scheme := "https"
-	if cfg.TLS.PlainHTTP != nil {
-		scheme = "http"
-	}
-	log.Info().Str("version", version).Str("address", scheme+"://"+listener.Addr().String()).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
+	log.Info().Str("version", version).Str("address", address(cfg, listener)).Str("mode", string(cfg.ContentTrust.Mode)).Msg("serving")
 
-	group.Go(inst.guarded("server", func() error {
-		for {
-			select {
-			case <-hangups:
-				_ = reload() // it says itself what came of it
-			case <-ctx.Done():
-				return nil
-			}
-		}
-	}))
+	group.Go(inst.guarded("server", func() error { return reloadAt(ctx, hangups, reload) }))
 	drained, done := context.WithCancel(context.Background())
 	group.Go(inst.guarded("server", func() error {
 		defer done() // the operator watches until the last request is answered
@@ -144,6 +131,26 @@ func serve(ctx context.Context, path string, cfg *config.Config, log zerolog.Log
 		return nil
 	}))
 	return group.Wait()
+}
+
+// address is where clients find the gate, as a URL.
+func address(cfg *config.Config, listener net.Listener) string {
+	if cfg.TLS.PlainHTTP != nil {
+		return "http://" + listener.Addr().String()
+	}
+	return "https://" + listener.Addr().String()
+}
+
+// reloadAt reloads at each of the signals until ctx ends.
+func reloadAt(ctx context.Context, hangups <-chan os.Signal, reload func() error) error {
+	for {
+		select {
+		case <-hangups:
+			_ = reload() // it says itself what came of it
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // adjustable makes the level of the log one that can change at run time.

@@ -91,17 +91,14 @@ const comparing = 4
 func (i *instance) Compare(ctx context.Context, gun string, tags []string) ([]admin.InRegistry, error) {
 	p := i.acquire() // its connections stay
 	defer p.inUse.RUnlock()
-	for _, r := range p.registries {
-		repository, its := strings.CutPrefix(gun, r.name+"/")
-		switch {
-		case !its:
-		case r.asked.Upstream == nil:
-			return nil, fmt.Errorf("%s is offline: there is no registry to compare with", r.name)
-		default:
-			return i.compareWith(ctx, r.asked, repository, tags)
-		}
+	of, err := p.registryOf(gun)
+	switch {
+	case err != nil:
+		return nil, err
+	case of.asked.Upstream == nil:
+		return nil, fmt.Errorf("%s is offline: there is no registry to compare with", of.name)
 	}
-	return nil, fmt.Errorf("%w: %q", admin.ErrBadGUN, gun)
+	return i.compareWith(ctx, of.asked, strings.TrimPrefix(gun, of.name+"/"), tags)
 }
 
 func (l lasting) compareWith(ctx context.Context, reg proxy.Registry, repository string, tags []string) ([]admin.InRegistry, error) {

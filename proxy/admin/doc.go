@@ -6,9 +6,9 @@
 // itself (State, Watched, Control, a readiness function), which the command
 // implements.
 //
-// The status page (pages.go) is one view (status.go, repository.go, search.go) of
-// what is in memory, as JSON or by the templates in web; what happened lately is
-// in Recent.
+// The status page (pages.go) is one view (status.go, overview.go, repository.go,
+// compare.go, search.go) of what is in memory, as JSON or by the templates in web
+// (render.go); what happened lately is in Recent.
 //
 // It refuses to know what a registry, a route or a policy is: it counts and shows
 // words that it is told. And it refuses to let a word that a client chose become a

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -144,38 +143,3 @@ func (o *overview) reloadTile() tile {
 
 // sentence has a capital at its beginning.
 func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
-
-// repositoryPage is a repository, with a comparison where one was asked for.
-type repositoryPage struct {
-	*Repository
-	Comparable bool // with what the registry has
-	Comparison *Comparison
-	compared   map[string]Compared
-}
-
-func (v *viewer) repositoryPage(gun string, q query, c *Comparison) (repositoryPage, error) {
-	r, err := v.repository(gun, page{Match: q.Q, After: q.After, Limit: min(q.Limit, maxCompared)})
-	if err != nil {
-		return repositoryPage{}, err
-	}
-	made := repositoryPage{Repository: r, Comparable: r.Condition != "" && v.comparable(r.Registry), Comparison: c, compared: map[string]Compared{}}
-	if c != nil {
-		for _, t := range c.Tags {
-			made.compared[t.Tag] = t
-		}
-	}
-	return made, nil
-}
-
-// Drift is what the comparison says of a tag; nil where it says nothing.
-func (r repositoryPage) Drift(tag string) *Compared {
-	if c, ok := r.compared[tag]; ok {
-		return &c
-	}
-	return nil
-}
-
-// comparable is whether a registry can be asked what it has.
-func (v *viewer) comparable(registry string) bool {
-	return slices.ContainsFunc(v.watched.Registries(), func(r RegistrySettings) bool { return r.Name == registry && r.Upstream != "" })
-}

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// maxPages bounds the pages and API answers being made at once: each walks what
+// is in memory.
+const maxPages = 4
+
 // PagesOptions are what the status page is made from. All are required.
 type PagesOptions struct {
 	Watched Watched
@@ -61,7 +65,7 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	if err := guard(r, p.watched.Hosts()); err != nil {
+	if err := refuseOtherSites(r, p.watched.Hosts()); err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -230,56 +234,4 @@ func (p *pages) pageView(path string, q query) (v view, err error) {
 		err = errNoPage
 	}
 	return v, err
-}
-
-// comparison asks the registry about some tags of a repository: one comparison at
-// a time.
-func (p *pages) comparison(r *http.Request, gun string, q query) (view, error) {
-	select {
-	case p.comparing <- struct{}{}:
-		defer func() { <-p.comparing }()
-	default:
-		return view{}, refusal{http.StatusServiceUnavailable, errComparing}
-	}
-	c, err := p.compare(r.Context(), gun, page{Match: q.Q, After: q.After})
-	if err != nil && !errors.Is(err, errUnknownRepository) {
-		err = refusal{http.StatusBadGateway, err}
-	}
-	if err != nil || isAPI(r) {
-		return view{data: c}, err
-	}
-	data, err := p.repositoryPage(gun, q, c)
-	return view{template: "repository", title: gun, data: data, query: q}, err
-}
-
-// fail answers with an error, in the form that was asked for.
-func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status := http.StatusInternalServerError
-	var refused refusal
-	switch {
-	case errors.As(err, &refused):
-		status = refused.status
-	case errors.Is(err, errUnknownRepository):
-		status = http.StatusNotFound
-	}
-	if status == http.StatusMethodNotAllowed {
-		w.Header().Set("Allow", allowed(r))
-	}
-	if isAPI(r) {
-		refuse(w, status, err)
-		return
-	}
-	if status == http.StatusMisdirectedRequest || status == http.StatusForbidden {
-		http.Error(w, err.Error(), status) // with nothing of ours around it
-		return
-	}
-	p.render(w, status, view{template: "failure", title: http.StatusText(status), data: err.Error()})
-}
-
-// allowed are the methods of a path.
-func allowed(r *http.Request) string {
-	if strings.HasPrefix(r.URL.Path, "/compare/") || strings.HasPrefix(r.URL.Path, apiPrefix+"compare/") {
-		return http.MethodPost
-	}
-	return "GET, HEAD"
 }

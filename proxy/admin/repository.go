@@ -1,10 +1,8 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sealgate/sealgate/trustcache"
@@ -192,77 +190,4 @@ func (v *viewer) summary(registry string, use trustcache.Use) Summary {
 	}
 	s.ExpiresFirst, s.Expires = first.Role, first.Expires
 	return s
-}
-
-// maxCompared bounds the tags of one comparison, compareTimeout its time.
-const (
-	maxCompared    = 50
-	compareTimeout = 30 * time.Second
-)
-
-// What the Result of a Compared can be.
-const (
-	Same    = "same"
-	Differs = "differs" // the registry has another digest under the tag
-	Absent  = "gone"    // the registry does not have the tag
-	Unclear = "unknown" // the registry does not say
-)
-
-// Comparison is signed tags beside what the registry has.
-type Comparison struct {
-	GUN  string     `json:"gun"`
-	Tags []Compared `json:"tags"`
-	Next string     `json:"next,omitempty"` // the value of after for the next tags
-}
-
-// Compared is one of them.
-type Compared struct {
-	Tag      string `json:"tag"`
-	Signed   string `json:"signed"`             // a digest
-	Registry string `json:"registry,omitempty"` // a digest
-	Result   string `json:"result"`
-	Error    string `json:"error,omitempty"` // why it is unknown
-}
-
-// errComparing: another comparison is under way.
-var errComparing = errors.New("another comparison is under way: try again in a moment")
-
-// compare asks the registry about a page of tags.
-func (v *viewer) compare(ctx context.Context, gun string, p page) (*Comparison, error) {
-	p.Limit = maxCompared
-	_, use, known := peek(v.watched, gun)
-	if !known || use.Snapshot == nil {
-		return nil, errUnknownRepository
-	}
-	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
-	defer cancel()
-	signed, _, next := signedTags(use.Snapshot, p)
-	names := make([]string, len(signed))
-	for i, t := range signed {
-		names[i] = t.Tag
-	}
-	found, err := v.watched.Compare(ctx, gun, names)
-	if err != nil {
-		return nil, err
-	}
-	c := &Comparison{GUN: gun, Next: next, Tags: []Compared{}}
-	for i, t := range signed {
-		c.Tags = append(c.Tags, compared(t, found[i]))
-	}
-	return c, nil
-}
-
-func compared(t Tag, has InRegistry) Compared {
-	c := Compared{Tag: t.Tag, Signed: t.Digest, Registry: has.Digest}
-	switch {
-	case has.Err != nil:
-		c.Result, c.Registry, c.Error = Unclear, "", bounded(has.Err.Error())
-	case has.Digest == "":
-		c.Result = Absent
-	case strings.EqualFold(has.Digest, t.Digest):
-		c.Result = Same
-	default:
-		c.Result = Differs
-	}
-	return c
 }

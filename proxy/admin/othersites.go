@@ -9,10 +9,6 @@ import (
 	"strings"
 )
 
-// maxPages bounds the pages and API answers being made at once: each walks what
-// is in memory.
-const maxPages = 4
-
 // securityHeaders are those of every page: it loads nothing from elsewhere, is in
 // nobody's frame, and tells no other site where its reader came from. That it tells
 // its own is for guard: with no-referrer a browser that does not say which site has
@@ -27,13 +23,7 @@ var securityHeaders = map[string]string{
 	"Cross-Origin-Resource-Policy": "same-origin",
 }
 
-// refusal is an error with the status that says it.
-type refusal struct {
-	status int
-	error
-}
-
-// guard refuses what a page of another site could make a reader's browser ask.
+// refuseOtherSites refuses what a page of another site could make a reader's browser ask.
 //
 // A name that the operator did not choose may be the other site's own, which it
 // has pointed at this address (DNS rebinding): then the browser would let it read
@@ -42,7 +32,7 @@ type refusal struct {
 // Browsers say of a request to a trustworthy origin which site has caused it
 // (Fetch Metadata Request Headers, Sec-Fetch-Site), and to any other the origin
 // of a POST: what another site has caused is refused, but for following a link.
-func guard(r *http.Request, hosts []string) error {
+func refuseOtherSites(r *http.Request, hosts []string) error {
 	if !knownHost(r.Host, hosts) {
 		return refusal{http.StatusMisdirectedRequest, errors.New("the status page answers at IP addresses, localhost and the names in admin.hosts")}
 	}
