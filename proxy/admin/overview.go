@@ -2,7 +2,9 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 )
 
 // What the overview shows of each list; the rest is on pages of their own.
@@ -38,22 +40,34 @@ func listedOf[T any](list []T, most int) listed[T] {
 type tile struct{ Label, Class, Value, Detail string }
 
 func (v *viewer) overview() overview {
+	denials := v.denials("")
 	o := overview{
 		Status:  v.status(),
-		Denials: listedOf(v.denials(""), overviewDenials),
+		Denials: listedOf(denials, overviewDenials),
 		Changes: listedOf(v.changes(""), overviewChanges),
 	}
 	all, total := v.summaries("", maxRepositories)
 	o.Repositories = listed[Summary]{all[:min(overviewRepositories, len(all))], total}
 	o.Tiles = []tile{
-		o.readyTile(), o.trustTile(), o.alarmTile(), o.expiryTile(all), o.certificateTile(), o.reloadTile(),
+		o.readyTile(denials), o.trustTile(), o.alarmTile(), o.expiryTile(all), o.certificateTile(), o.reloadTile(),
 	}
 	return o
 }
 
-func (o *overview) readyTile() tile {
+// failuresAreNew is how long the overview warns after an answer that was an error.
+const failuresAreNew = 5 * time.Minute
+
+// readyTile is about clients: they may be sent here, and get answers. Of denials,
+// the last first, only errors count: a registry or a Notary server that is away
+// shows here even where nothing of it was ever in memory.
+func (o *overview) readyTile(denials []Denial) tile {
 	if !o.Ready {
 		return tile{"Clients", "bad", "Not ready", o.NotReady}
+	}
+	if i := slices.IndexFunc(denials, func(d Denial) bool { return d.Decision == Failed }); i >= 0 {
+		if last := denials[i].Last.Sub(o.Now); -last < failuresAreNew {
+			return tile{"Clients", "warn", "Some get errors", fmt.Sprintf("%s, the last one %s, for %s", denials[i].Reason, when(last), denials[i].GUN)}
+		}
 	}
 	return tile{"Clients", "ok", "Ready", "up for " + strings.TrimPrefix(when(o.Now.Sub(o.Started)), "in ")}
 }
