@@ -42,17 +42,23 @@ type auditLog struct {
 	stop  chan struct{} // closed by close
 	done  chan struct{} // closed when all is written; nil where nothing was ever to be
 
-	mu  sync.Mutex     // held while to is written to
+	next atomic.Pointer[auditSink] // what is gone over to before the next line; nil where it is the same
+	wake chan struct{}             // next has changed
+
+	// For run alone.
 	to  io.WriteCloser // nil: nowhere
 	buf bytes.Buffer
 }
 
+type auditSink struct{ io.WriteCloser }
+
 func newAuditLog(log zerolog.Logger, failed func(), panicked func(*guard.Panic)) *auditLog {
-	return &auditLog{log: log, failed: failed, panicked: panicked, stop: make(chan struct{})}
+	return &auditLog{log: log, failed: failed, panicked: panicked, stop: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
-// use makes to, nil for nowhere, what is written to from now on, and closes what
-// was before. What waits goes to the new one.
+// use makes to, nil for nowhere, what is written to from the next line on; what was
+// before is then closed. What waits goes to the new one. It does not wait for a disk
+// that hangs: a reload may be how the operator gets away from that.
 func (a *auditLog) use(to io.WriteCloser) {
 	if to != nil {
 		a.begin.Do(func() {
@@ -63,14 +69,26 @@ func (a *auditLog) use(to io.WriteCloser) {
 			}()
 		})
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.to != nil {
-		if err := a.to.Close(); err != nil {
-			a.log.Error().Err(err).Msg("the audit log cannot be closed")
-		}
+	a.next.Store(&auditSink{to}) // one that was never gone over to holds nothing open
+	select {
+	case a.wake <- struct{}{}:
+	default:
 	}
-	a.to = to
+}
+
+// goOver goes over to what use has been given.
+func (a *auditLog) goOver() {
+	next, before := a.next.Swap(nil), a.to
+	if next == nil {
+		return
+	}
+	a.to = next.WriteCloser
+	if before == nil {
+		return
+	}
+	if err := before.Close(); err != nil {
+		a.log.Error().Err(err).Msg("the audit log cannot be closed")
+	}
 }
 
 // record is for proxy.Options.Entries, once use has been given something to
@@ -88,6 +106,8 @@ func (a *auditLog) run() {
 		select {
 		case e := <-a.queue:
 			a.write(&e)
+		case <-a.wake:
+			a.goOver()
 		case <-a.stop:
 			select {
 			case e := <-a.queue:
@@ -100,8 +120,7 @@ func (a *auditLog) run() {
 }
 
 func (a *auditLog) write(e *proxy.Entry) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.goOver()
 	if a.to == nil {
 		return
 	}
@@ -135,8 +154,9 @@ func (a *auditLog) finish() {
 		return
 	}
 	select {
-	case <-a.done:
+	case <-a.done: // and so run is
 		a.use(nil)
+		a.goOver()
 	case <-time.After(auditPatience):
 	}
 	if lost := a.lost.Load() + int64(len(a.queue)); lost > 0 {

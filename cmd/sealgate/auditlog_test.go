@@ -119,6 +119,29 @@ func TestADiskThatHangsHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// TestAReloadDoesNotWaitForADiskThatHangs: it may be what the operator reloads for.
+func TestAReloadDoesNotWaitForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		before, after := &disk{room: -1, hangs: make(chan struct{})}, &disk{room: -1}
+		a := newAuditLog(zerolog.New(t.Output()), func() { t.Error("a record is lost") }, nil)
+		a.use(before)
+		a.record(anEntry("1"))
+		synctest.Wait() // it is being written
+		for range 2 {
+			a.use(after)
+			a.record(anEntry("2"))
+		}
+		close(before.hangs)
+		a.close()
+		if got := before.text(); got != lineOf("1") || !before.closed {
+			t.Errorf("what was before has %s, closed: %t", got, before.closed)
+		}
+		if got := after.text(); got != lineOf("2")+lineOf("2") || !after.closed {
+			t.Errorf("what came after has %s, closed: %t", got, after.closed)
+		}
+	})
+}
+
 // TestAFullDiskIsSaidOnce for each time, and so is its end.
 func TestAFullDiskIsSaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
