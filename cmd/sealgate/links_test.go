@@ -18,10 +18,16 @@ func TestTheManualsLinksLeadSomewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	text, has := map[string]string{}, map[string]map[string]bool{}
+	for _, page := range files {
+		path := filepath.Join(root, page)
+		text[path] = prose(t, path)
+		has[path] = headings(text[path])
+	}
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	followed := 0
 	for _, page := range files {
-		for _, m := range link.FindAllStringSubmatch(prose(t, filepath.Join(root, page)), -1) {
+		for _, m := range link.FindAllStringSubmatch(text[filepath.Join(root, page)], -1) {
 			path, heading, _ := strings.Cut(m[1], "#")
 			if strings.Contains(path, "://") {
 				continue
@@ -33,7 +39,7 @@ func TestTheManualsLinksLeadSomewhere(t *testing.T) {
 			}
 			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: %s leads nowhere", page, m[1])
-			} else if heading != "" && !headings(prose(t, to))[heading] {
+			} else if heading != "" && !has[to][heading] {
 				t.Errorf("%s: %s: there is no such heading", page, m[1])
 			}
 		}
@@ -50,15 +56,27 @@ func prose(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return regexp.MustCompile("(?ms)^ *```.*?^ *```$").ReplaceAllString(string(text), "")
+	var b strings.Builder
+	fenced := false
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(strings.TrimLeft(line, " "), "```") {
+			fenced = !fenced
+		} else if !fenced {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // headings are those of a page, as GitHub names them in links.
 func headings(page string) map[string]bool {
 	all := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(page, -1) {
-		name := regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(m[1]), "")
-		all[strings.ReplaceAll(name, " ", "-")] = true
+	dropped := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	for line := range strings.Lines(page) {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			name := dropped.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), "")
+			all[strings.ReplaceAll(name, " ", "-")] = true
+		}
 	}
 	return all
 }
