@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -244,13 +245,16 @@ func TestAPanicOfTheTransportEndsOneRequestOnly(t *testing.T) {
 	broken := true
 	reg.Upstream = roundTrip(func(r *http.Request) (*http.Response, error) {
 		if broken {
-			panic("boom")
+			panic(errors.New("boom"))
 		}
 		return honest.RoundTrip(r)
 	})
 	g := gateFor(t, reg)
 	for _, target := range []string{"/v2/acme/app/manifests/1.0", "/v2/acme/app/blobs/" + good.blob} {
 		isRefusal(t, g.get(target), 500, "UNKNOWN", "internal error: see the log of sealgate", nil)
+	}
+	if log := g.log.String(); strings.Count(log, `"panic":"boom"`) != 2 {
+		t.Errorf("the log does not tell: %s", log)
 	}
 	broken = false
 	if a := g.get("/v2/acme/app/manifests/1.0"); a.status != 200 {

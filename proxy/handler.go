@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -212,7 +213,7 @@ func (h *Handler) recovered(out *countingWriter, rec *record, p any) {
 
 func (h *Handler) panicked(rec *record, value any, stack []byte) {
 	rec.panicked = true
-	h.opts.Log.Error().Str("request_id", rec.id[0]).Interface("panic", value).Bytes("stack", stack).Msg("panic while serving")
+	h.opts.Log.Error().Str("request_id", rec.id[0]).Str("panic", fmt.Sprint(value)).Bytes("stack", stack).Msg("panic while serving")
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, rec *record) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/rs/zerolog"
@@ -14,7 +15,7 @@ import (
 func panicked(log zerolog.Logger, metrics *admin.Metrics, where string) func(*guard.Panic) {
 	return func(p *guard.Panic) {
 		metrics.Panicked(where)
-		log.Error().Str("where", where).Interface("panic", p.Value).Bytes("stack", p.Stack).Msg("panic caught")
+		log.Error().Str("where", where).Str("panic", fmt.Sprint(p.Value)).Bytes("stack", p.Stack).Msg("panic caught")
 	}
 }
 

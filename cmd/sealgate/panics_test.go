@@ -47,7 +47,7 @@ func wantCaught(t *testing.T, inst *instance, log *bytes.Buffer, where string) {
 // A part of the server that panics ends the server, and nothing ends in silence.
 func TestAPanicInAPartOfTheServerEndsIt(t *testing.T) {
 	inst, log := watched(t)
-	err := inst.guarded("server", func() error { panic("a bug") })()
+	err := inst.guarded("server", func() error { panic(errors.New("a bug")) })()
 	if caught := (*guard.Panic)(nil); !errors.As(err, &caught) {
 		t.Errorf("got %v", err)
 	}
