@@ -241,9 +241,9 @@ func (b *flowingBody) Close() error {
 	return err
 }
 
-// flowingWriter is a client that must go on reading, and not trickle. Its deadline replaces the
-// server's WriteTimeout, which is for answers of a known small size and holds
-// again for the next request.
+// flowingWriter is a client that must go on reading, and not trickle. Its
+// deadline replaces the server's WriteTimeout, which is for answers of a known
+// small size and holds again for the next request.
 type flowingWriter struct {
 	http.ResponseWriter
 	conn *http.ResponseController

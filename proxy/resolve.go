@@ -40,7 +40,7 @@ var (
 // Redirected; repository is the full name. What the registry then serves is what
 // was checked here: by digest, the bytes of that digest, in one reading.
 func Resolve(ctx context.Context, reg Registry, repository, tag string) (*Resolved, error) {
-	g := newGate(reg.withDefaults(), nil)
+	g := newGate(reg.withDefaults(), new(shared))
 	byTag, err := g.checked(ctx, Route{Kind: ManifestByTag, Repository: repository, Reference: tag})
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func Resolve(ctx context.Context, reg Registry, repository, tag string) (*Resolv
 // does and fetches no manifest. The error is ErrNotInRegistry where there is no
 // such tag.
 func TagDigest(ctx context.Context, reg Registry, repository, tag string) (string, error) {
-	g := newGate(reg.withDefaults(), nil)
+	g := newGate(reg.withDefaults(), new(shared))
 	resp, err := g.ask(ctx, g.manifestUpstream, http.MethodHead, Route{Kind: ManifestByTag, Repository: repository, Reference: tag}, "")
 	if err != nil {
 		return "", err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -106,9 +105,4 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 		return time.Time{}, usage("--since %q: a time such as 2026-03-04 or 2026-03-04T05:06:07Z is expected, or how long ago, such as 12h or 7d", s)
 	}
 	return now.Add(-ago), nil
-}
-
-// byUse orders rows of a report: those with most reads first.
-func byUse(a, b *reportRow) int {
-	return cmp.Or(cmp.Compare(b.Reads, a.Reads), cmp.Compare(a.name(), b.name()), cmp.Compare(a.Reason, b.Reason))
 }

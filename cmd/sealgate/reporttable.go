@@ -53,6 +53,11 @@ func mostReads(a, b reportClient) int {
 	return cmp.Or(cmp.Compare(b.Reads, a.Reads), cmp.Compare(a.Client, b.Client))
 }
 
+// byUse orders rows of a report: those with most reads first.
+func byUse(a, b *reportRow) int {
+	return cmp.Or(cmp.Compare(b.Reads, a.Reads), cmp.Compare(a.name(), b.name()), cmp.Compare(a.Reason, b.Reason))
+}
+
 func (r *reportRow) name() string { return r.Registry + "/" + r.Repository + ":" + r.Tag }
 
 // why is the reason, and of a tag that changes from what to what.
