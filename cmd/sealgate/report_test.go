@@ -73,6 +73,8 @@ func weeks() *audit {
 	a.read("3.0", "10.0.0.8", decided("allow", "signed", 200))
 	a.read("old", "10.0.0.8", decided("deny", "unsigned", 404))
 	a.read("3.0", "10.0.0.8", decided("deny", "upstream-refused", 401)) // the registry asks for a login
+	a.read("slow", "10.0.0.8", decided("error", "upstream-timeout", 504))
+	a.read("dark", "10.0.0.8", decided("error", "unreachable", 503))
 	a.read("dark", "10.0.0.8", decided("error", "unreachable", 503))
 	a.read("dev-1", "10.0.0.8", decided("pass", "exempt", 200))
 	a.read("3.1", "10.0.0.8", func(e *proxy.Entry) { decided("pass", "", 201)(e); e.Method = "PUT" })
@@ -102,11 +104,11 @@ Tags that were denied:
   TAG                                WHY       READS  CLIENTS  FIRST              LAST               MOSTLY
   registry.example.com/prod/app:old  unsigned  1      1        2026-03-04 05:15Z  2026-03-04 05:15Z  10.0.0.8 (1)
 
-19 tag reads from 2026-03-04T05:00:00Z to 2026-03-04T05:18:00Z.
+21 tag reads from 2026-03-04T05:00:00Z to 2026-03-04T05:20:00Z.
 Mode permissive: 10 of 13 tag reads would have been refused (2 tags), and 1 would have got what is signed instead (1 tag).
 Mode enforced: 1 of 2 tag reads were denied (1 tag).
 Not decided by trust: 3 tag reads (exempt, in mode disabled, or not answered by the registry).
-Could not be answered: 1 tag read.
+Could not be answered: 3 tag reads (unreachable 2, upstream-timeout 1).
 What each reason means: docs/log.md. What trust says of a tag today: sealgate inspect.
 Not counted: 5 lines of another kind, or cut off.
 `
@@ -171,8 +173,9 @@ func TestAReportForPrograms(t *testing.T) {
 		}
 	}
 	want := report{
-		First: at(9), Last: at(18), Lines: 22, BadLines: 5,
-		Permissive: verdicts{Allow: 2, Deny: 1, Change: 1}, Enforced: verdicts{Allow: 1, Deny: 1}, Errors: 1, Undecided: 3,
+		First: at(9), Last: at(20), Lines: 24, BadLines: 5,
+		Permissive: verdicts{Allow: 2, Deny: 1, Change: 1}, Enforced: verdicts{Allow: 1, Deny: 1}, Errors: 3, Undecided: 3,
+		ErrorReasons: map[string]int64{"unreachable": 2, "upstream-timeout": 1},
 		Rows: []*reportRow{
 			row(kindDenied, "prod/app", "old", "unsigned", 15, "10.0.0.8", "", ""),
 			row(kindChange, "team/app", "1.0", "signed", 9, "10.0.0.7", signed, served),

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,7 +24,9 @@ type report struct {
 	Permissive verdicts `json:"permissive"` // what enforcing would have made of reads
 	Enforced   verdicts `json:"enforced"`   // what it made of them
 	Errors     int64    `json:"errors"`     // reads that could not be answered
-	Undecided  int64    `json:"undecided"`  // trust has no say, or the registry refused
+	// ErrorReasons counts Errors by the reason of docs/log.md.
+	ErrorReasons map[string]int64 `json:"error_reasons,omitempty"`
+	Undecided    int64            `json:"undecided"` // trust has no say, or the registry refused
 
 	Rows           []*reportRow `json:"rows"` // by reads, most first
 	ReadsNotInRows int64        `json:"reads_not_in_rows"`
@@ -173,12 +177,28 @@ func (r *report) sums() []string {
 		lines = append(lines, fmt.Sprintf("Not decided by trust: %s (exempt, in mode disabled, or not answered by the registry).", numbered(int(r.Undecided), "tag read")))
 	}
 	if r.Errors > 0 {
-		lines = append(lines, fmt.Sprintf("Could not be answered: %s.", numbered(int(r.Errors), "tag read")))
+		lines = append(lines, fmt.Sprintf("Could not be answered: %s (%s).", numbered(int(r.Errors), "tag read"), r.errorReasons()))
 	}
 	if len(r.Rows) > 0 {
 		lines = append(lines, "What each reason means: docs/log.md. What trust says of a tag today: sealgate inspect.")
 	}
 	return r.reservations(lines)
+}
+
+// errorReasons has the most frequent ones.
+func (r *report) errorReasons() string {
+	most := slices.SortedFunc(maps.Keys(r.ErrorReasons), func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.ErrorReasons[b], r.ErrorReasons[a]), cmp.Compare(a, b))
+	})
+	var named []string
+	for i, reason := range most {
+		if i == topReasons {
+			named = append(named, "…")
+			break
+		}
+		named = append(named, fmt.Sprintf("%s %d", onOneLine(reason), r.ErrorReasons[reason]))
+	}
+	return strings.Join(named, ", ")
 }
 
 // tags is how many tags have rows of a kind.

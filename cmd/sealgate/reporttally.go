@@ -12,8 +12,13 @@ const (
 	// enforced must not hide what enforcing would take away elsewhere.
 	maxReportRows = 10_000
 	maxRowClients = 64
+	// maxReportReasons bounds the reasons of errors that are told apart: more than
+	// Sealgate has, less than a made-up log may have.
+	maxReportReasons = 100
 	// topClients are named in a table.
 	topClients = 3
+	// topReasons are named behind the sum of errors.
+	topReasons = 5
 )
 
 // What became of a tag, or would become of it.
@@ -34,7 +39,8 @@ type tally struct {
 
 	permissive, enforced verdicts
 	failed, undecided    int64
-	left                 int64 // reads that belong to rows beyond maxReportRows
+	failures             map[string]int64 // of failed, by reason
+	left                 int64            // reads that belong to rows beyond maxReportRows
 }
 
 type rowKey struct{ kind, registry, repository, tag, reason string }
@@ -58,7 +64,7 @@ type verdicts struct {
 func (v verdicts) reads() int64 { return v.Allow + v.Deny + v.Change }
 
 func newTally(since time.Time) *tally {
-	return &tally{since: since, rows: map[rowKey]*rowTally{}, kinds: map[string]int{}}
+	return &tally{since: since, rows: map[rowKey]*rowTally{}, kinds: map[string]int{}, failures: map[string]int64{}}
 }
 
 // add counts a line, nil for one that was too long.
@@ -102,6 +108,9 @@ func (t *tally) verdict(line *logLine) string {
 		return kindDenied
 	case line.Decision == "error":
 		t.failed++
+		if _, known := t.failures[line.Reason]; known || len(t.failures) < maxReportReasons {
+			t.failures[line.Reason]++
+		}
 	default:
 		t.undecided++
 	}
@@ -142,7 +151,7 @@ func (t *tally) row(kind string, line *logLine) {
 func (t *tally) report() *report {
 	r := &report{
 		First: t.first, Last: t.last, Lines: t.lines, BadLines: t.bad,
-		Permissive: t.permissive, Enforced: t.enforced, Errors: t.failed, Undecided: t.undecided,
+		Permissive: t.permissive, Enforced: t.enforced, Errors: t.failed, ErrorReasons: t.failures, Undecided: t.undecided,
 		Rows: []*reportRow{}, ReadsNotInRows: t.left,
 	}
 	for key, row := range t.rows {
