@@ -24,8 +24,10 @@
 // written there. With -v it shows all that is typed and written, and
 // -run 'TestTheDocumentsCommandsRun/docs/cache.md' runs one page.
 //
-// Four environment variables: E2E_SEALGATE names a binary to test instead of
-// building one, E2E_KEEP=1 leaves the logs of a failed run where they are,
-// E2E_SEED repeats the steps of chance of a run, which says its seed, and
-// E2E_CLIENTS_MD=1 has the matrix write docs/clients.md (`make clients`).
+// Environment variables: E2E_SEALGATE names a binary to test instead of building
+// one, E2E_KEEP=1 leaves the logs of a failed run where they are, and E2E_SEED
+// repeats the steps of chance of a run, which says its seed. Others have tests
+// write a document, or take longer; the Makefile sets them, in targets whose
+// words say what for (clients, reliability, screenshots, soak, kill, bucket,
+// release-check, image-check).
 package e2e

@@ -127,7 +127,7 @@ func (p *prometheus) query(expr string) (int, error) {
 	return len(answer.Data.Result), nil
 }
 
-// has says that an expression has no answer.
+// has is an error while an expression has no answer.
 func (p *prometheus) has(expr string) error {
 	found, err := p.query(expr)
 	if err == nil && found == 0 {
