@@ -28,14 +28,14 @@ var writeWaits = waits{piece: upstreamStall, answer: writeTimeout, reader: sende
 // exchange is one write on its way to a server and back. It is never repeated:
 // what a server has made of a write is known from its answer alone.
 type exchange struct {
-	w      http.ResponseWriter
-	r      *http.Request
-	to     *url.URL
-	via    http.RoundTripper
-	header http.Header
-	most   int64              // bytes of the body
-	slow   int64              // how slowly it may come; see pace.minRate
-	fail   func(error) *Error // what it means that no answer came
+	w       http.ResponseWriter
+	r       *http.Request
+	to      *url.URL
+	via     http.RoundTripper
+	header  http.Header
+	most    int64              // bytes of the body
+	minRate int64              // how slowly it may come; see pace
+	fail    func(error) *Error // what it means that no answer came
 }
 
 // written is the answer to a write, read to its end.
@@ -54,7 +54,7 @@ func (x *exchange) send() (*written, error) {
 	}
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
-	body := newSentBody(x.w, x.r, x.most, writeWaits, x.slow, func() { cancel(context.DeadlineExceeded) })
+	body := newSentBody(x.w, x.r, x.most, writeWaits, x.minRate, func() { cancel(context.DeadlineExceeded) })
 	defer body.end()
 	req := (&http.Request{Method: x.r.Method, URL: x.to, Header: x.header}).WithContext(ctx)
 	if x.r.ContentLength != 0 && !reads(x.r.Method) && x.r.Method != http.MethodDelete {

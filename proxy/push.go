@@ -122,7 +122,7 @@ func (g *gate) wrote(r *http.Request, route Route, a *written, rec *record) {
 // in its answers from what it is told here of how the client came; a client's
 // own X-Forwarded headers are never believed.
 func (g *gate) exchange(w http.ResponseWriter, r *http.Request, to *url.URL) *exchange {
-	x := &exchange{slow: g.minRate, w: w, r: r, to: to, via: g.Writes, header: http.Header{}, fail: errUpstream, most: unbounded}
+	x := &exchange{minRate: g.minRate, w: w, r: r, to: to, via: g.Writes, header: http.Header{}, fail: errUpstream, most: unbounded}
 	for _, name := range pushHeaders {
 		if values := r.Header[name]; values != nil {
 			x.header[name] = values

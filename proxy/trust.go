@@ -42,9 +42,9 @@ func (g *gate) serveTrust(w http.ResponseWriter, r *http.Request, route Route) e
 		}
 	}
 	p := passage{
-		minRate: g.minRate,
-		base:    g.NotaryURL, via: g.Notary, route: route,
+		base: g.NotaryURL, via: g.Notary, route: route,
 		credentials: g.Passthrough,
+		minRate:     g.minRate,
 		judge:       g.judgeNotary,
 		fail:        errNotary,
 	}

@@ -23,7 +23,7 @@ func (g *gate) writeTrust(w http.ResponseWriter, r *http.Request, route Route) e
 	if _, ok := g.signs(route.Repository); !ok || g.NotaryURL == nil {
 		return errNoTrustFile
 	}
-	x := &exchange{slow: g.minRate, w: w, r: r, to: build(g.NotaryURL, route), via: g.NotaryWrites, header: http.Header{}, fail: errNotary}
+	x := &exchange{minRate: g.minRate, w: w, r: r, to: build(g.NotaryURL, route), via: g.NotaryWrites, header: http.Header{}, fail: errNotary}
 	for _, name := range []string{"Accept", "User-Agent"} {
 		if values := r.Header[name]; values != nil {
 			x.header[name] = values
