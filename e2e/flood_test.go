@@ -18,6 +18,7 @@ import (
 // number of time series and the memory as they were, and what is real in the
 // cache.
 func TestAFloodOfInventedNames(t *testing.T) {
+	t.Parallel()
 	const names, clients = 100_000, 16
 	w, image := oneSignedTag(t, registryOptions{})
 

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestWarmedTagsArePulledWhenRegistryAndNotaryAreGone though the server was never
@@ -60,7 +61,7 @@ func TestWarmedTagsArePulledWhenRegistryAndNotaryAreGone(t *testing.T) {
 		t.Errorf("unpin: exit code %d\n%s", code, out)
 	}
 	w.restart(t, false, nil)
-	eventually(t, slack, func() error {
+	eventually(t, 30*time.Second, func() error { // a sweep comes first
 		if a := w.manifest(t, "team/app", "signed"); a.status != 503 {
 			return fmt.Errorf("what was let go of is still there: %v", a.status)
 		}
