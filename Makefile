@@ -24,10 +24,15 @@ build: ## build bin/sealgate
 setup: ## install what the end-to-end suite drives, where it is missing (needs root then)
 	@.ci/setup
 
-lint: ## gofmt, go vet, staticcheck (staticcheck.conf says which checks, and why)
+# Every check is on but ST1020, ST1021 and ST1022, which want a comment to begin
+# with the name that it documents: ours say what a caller may rely on, in whatever
+# sentence does so.
+CHECKS := all,-ST1020,-ST1021,-ST1022
+
+lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -checks $(CHECKS) ./...
 	@echo "gofmt, go vet, staticcheck: nothing to complain about"
 
 vuln: ## govulncheck; says NOT RUN where its database cannot be reached

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // Where what was served came from, in the access line.

@@ -10,10 +10,10 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
 	"github.com/sealgate/sealgate/proxy/upstream"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"go.opentelemetry.io/otel/trace"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/singleflight"
 )
 

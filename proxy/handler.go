@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"

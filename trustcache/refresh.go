@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"go.opentelemetry.io/otel/trace"
 )
 

@@ -22,7 +22,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"go.uber.org/zap"
 )
 

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/errgroup"
 )
 

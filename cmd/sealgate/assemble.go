@@ -11,11 +11,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/upstream"
 	"github.com/sealgate/sealgate/trustcache"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 const (

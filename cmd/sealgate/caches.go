@@ -9,9 +9,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
 	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // spoolDirectory is where blobs are while they are fetched, in the state directory.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )

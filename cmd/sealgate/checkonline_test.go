@@ -82,13 +82,11 @@ func TestCheckOnlineNamesWhatToChange(t *testing.T) {
 	if err := os.WriteFile(own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: stranger.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nobody := httptest.NewServer(http.NotFoundHandler())
-	nobody.Close()
 	for name, test := range map[string]struct {
 		registry, notary, more string
 		says                   string
 	}{
-		"a registry that nobody is at":           {nobody.URL, trust, "}", "registries[0].upstream: dial tcp"},
+		"a registry that nobody is at":           {"http://127.0.0.1:1", trust, "}", "registries[0].upstream: dial tcp"},
 		"a CA that is not named":                 {stranger.URL, trust, "}", "name the CA of its certificate in registries[0].upstream-ca-file"},
 		"a name that the certificate has not":    {strings.Replace(stranger.URL, "127.0.0.1", "localhost", 1), trust, "}\n    upstream-ca-file: " + own, "use one of the certificate's names in registries[0].upstream"},
 		"a server that is no registry":           {answering(t, http.StatusTeapot, "", ""), trust, "}", "answers 418 where a registry answers 200 or 401: is registries[0].upstream one"},

@@ -16,7 +16,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
 	"github.com/sealgate/sealgate/e2e/sandbox"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )

@@ -16,8 +16,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // instance is a running gate. Its configuration can be replaced while it

@@ -11,8 +11,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/errgroup"
 )
 

@@ -6,8 +6,8 @@ import (
 	"net/http"
 
 	"github.com/rs/zerolog"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/admin"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // panicked logs and counts what package guard has caught. Where is one of

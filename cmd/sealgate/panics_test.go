@@ -18,8 +18,8 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/rs/zerolog"
-	"github.com/sealgate/sealgate/guard"
 	"github.com/sealgate/sealgate/proxy/content"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 )
 

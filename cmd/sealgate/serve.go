@@ -18,7 +18,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/rs/zerolog"
 	"github.com/sealgate/sealgate/config"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 )

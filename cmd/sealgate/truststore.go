@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )

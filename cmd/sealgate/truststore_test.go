@@ -11,7 +11,7 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"github.com/sealgate/sealgate/trustcache/notary"
 	"github.com/sealgate/sealgate/trustcache/state"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // fetchBuffer is what a flight reads at once, in bytes; TLS gives it in pieces of

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/semaphore"
 )
 

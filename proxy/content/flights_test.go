@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 )
 
 // origin of one blob that can be slow, short, cut or wrong.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sealgate/sealgate/guard"
+	"github.com/sealgate/sealgate/trustcache/guard"
 	"golang.org/x/sync/singleflight"
 )
 
