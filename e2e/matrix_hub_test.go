@@ -33,7 +33,7 @@ func newDockerHub(t *testing.T) dockerHub {
 	if err := s.publish(); err != nil {
 		t.Fatal(err)
 	}
-	d := must(startAnyDockerd(filepath.Join(suite.dir, "dockerd-hub"), w.ca, h.names()))(t)
+	d := must(startAnyDockerd(filepath.Join(suite.dir, "dockerd-"+filepath.Base(w.dir)), w.ca, h.names()))(t)
 	t.Cleanup(d.close)
 	return dockerHub{s, h, d}
 }

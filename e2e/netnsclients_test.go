@@ -47,7 +47,6 @@ func (s *hubScene) wantCurated(t *testing.T, d *hubDockerd) string {
 // TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore: under Docker Hub's names,
 // and under one of a registry, which on loopback would be believed.
 func TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore(t *testing.T) {
-	t.Parallel()
 	s := curatedHubOnANetwork(t)
 	names := leadTo(s.gateIP, append([]string{gateName}, hubHosts...)...)
 
@@ -75,7 +74,6 @@ func TestDockerdBehindDNSVerifiesSealgateByTheSystemsStore(t *testing.T) {
 // has dockerd on a host with what `doctor --emit docker` writes, and nothing of
 // Sealgate in the system's store.
 func TestDockerdVerifiesAMirrorByTheEmittedFilesAndFallsBackUntilItCannotReachDockerHub(t *testing.T) {
-	t.Parallel()
 	s := curatedHubOnANetwork(t)
 	dir := s.emitted(t, "docker", "dns")
 	d := startHubDockerd(t, dockerHost{trusts: s.system, names: s.beside(), network: s.network, etc: filepath.Join(dir, "etc/docker")})
