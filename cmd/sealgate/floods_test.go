@@ -56,20 +56,6 @@ func (c *rawHTTP2) get(stream uint32, path string) error {
 	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
 }
 
-// end reads until the server ends the connection, and returns why, if it said so.
-func (c *rawHTTP2) end() (code http2.ErrCode) {
-	c.out.Flush()
-	for {
-		frame, err := c.ReadFrame()
-		if err != nil {
-			return code
-		}
-		if away, ok := frame.(*http2.GoAwayFrame); ok {
-			code = away.ErrCode
-		}
-	}
-}
-
 // answers is whether the server, after all that it was sent, answers a ping instead
 // of ending the connection.
 func (c *rawHTTP2) answers() (answered bool, code http2.ErrCode) {
