@@ -309,10 +309,7 @@ func TestTheWorkedExampleShowsEveryKey(t *testing.T) {
 	var missing func(t reflect.Type) []string
 	seen := map[reflect.Type]bool{}
 	missing = func(typ reflect.Type) (names []string) {
-		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
-			typ = typ.Elem()
-		}
-		if typ.Kind() != reflect.Struct || seen[typ] || !strings.HasSuffix(typ.PkgPath(), "/config") {
+		if typ, _ = block(typ); typ == nil || seen[typ] {
 			return nil
 		}
 		seen[typ] = true
