@@ -123,6 +123,9 @@ func (l lasting) compareWith(ctx context.Context, reg proxy.Registry, repository
 // whatever could not be answered. A challenge, and a client that went away, are no
 // news.
 func denialOf(e proxy.Entry) (admin.Denial, bool) {
+	if !isDenial(e) {
+		return admin.Denial{}, false
+	}
 	d := admin.Denial{
 		GUN: strings.TrimSuffix(e.Registry+"/"+e.Repository, "/"), Tag: e.Tag, Digest: e.Digest,
 		Decision: e.Decision, Reason: e.Reason, Message: e.Message, Cause: e.Cause, Status: e.Status, Alarm: e.Alarm, Last: e.Time,
@@ -130,20 +133,22 @@ func denialOf(e proxy.Entry) (admin.Denial, bool) {
 	if strings.HasPrefix(e.Repository, e.Registry+"/") { // of trust data
 		d.GUN = e.Repository
 	}
-	asked := e.Route == proxy.ManifestByTag || e.Route == proxy.Tags
-	switch {
-	case e.Would == "deny":
+	switch e.Would {
+	case "deny":
 		d.Decision = admin.WouldDeny
-	case e.Would == "change":
+	case "change":
 		d.Decision = admin.WouldChange
 		d.Message = fmt.Sprintf("%s is signed", e.SignedDigest)
 		if e.UpstreamDigest != "" {
 			d.Message += fmt.Sprintf(", %s was served", e.UpstreamDigest)
 		}
-	case e.Alarm, e.Decision == "error":
-	case e.Decision == "deny" && asked && e.Status != 401 && e.Status != 499:
-	default:
-		return d, false
 	}
 	return d, true
+}
+
+// isDenial is asked of every request.
+func isDenial(e proxy.Entry) bool {
+	asked := e.Route == proxy.ManifestByTag || e.Route == proxy.Tags
+	return e.Alarm || e.Would == "deny" || e.Would == "change" || e.Decision == "error" ||
+		e.Decision == "deny" && asked && e.Status != 401 && e.Status != 499
 }
